@@ -1,0 +1,28 @@
+# make sweep   the pocket layer-importance study, from nothing to figure
+# make test    lint, types and tests
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: sweep test lint bench clean
+
+sweep: .venv/ready
+	$(BIN)/python -m orchestrator.sweep layer_importance
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy orchestrator trainables datagen experiments benchmarks
+
+bench: .venv/ready
+	$(BIN)/python -m benchmarks.sweep
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --progress-bar off --constraint constraints.txt --editable '.[dev]'
+	touch .venv/ready
+
+clean:
+	rm -rf .venv

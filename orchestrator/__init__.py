@@ -1,0 +1,1 @@
+"""Orchestration: studies become plans, plans run on Ray, results are recorded in the store and MLflow, and reported."""

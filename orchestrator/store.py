@@ -1,0 +1,237 @@
+"""The store: every artifact by the fingerprint of its spec, published whole or not at all. It is the record.
+
+store/
+  store.json               the format's version
+  datasets/<fingerprint>/  Parquet shards and manifest.json
+  models/<fingerprint>/    weights.safetensors, model.json (spec, metrics by epoch), manifest.json
+  partial/                 data sets being generated, cohorts being trained
+  studies/<study>/<scale>/ tables and figures
+  mlflow.db, mlflow/       the default MLflow tracking store and its files
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from datagen.errors import InputError
+from datagen.shards import MANIFEST, ShardRecord, damaged_files, file_sha256, read_manifest, write_json
+from datagen.spec import DatasetSpec, RealDataset
+from trainables.spec import TrainingSpec
+
+FORMAT = 1
+WEIGHTS = "weights.safetensors"
+MODEL = "model.json"
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """A published training: its metrics by epoch (percent, mean loss, seconds) and where its weights are.
+
+    `failure` is the reason if the training was given up; then there are no weights.
+    """
+
+    fingerprint: str
+    history: list[dict[str, float]]
+    failure: str | None
+    weights: Path
+
+
+class Store:
+    """A folder of artifacts. `open` it before use.
+
+    Raises:
+        InputError: the folder cannot be made or written, or a newer version of mindgap made it.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+
+    def open(self) -> Store:
+        """Makes the folder if missing and checks that this version can use it."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            if not (self.root / "store.json").exists():
+                write_json(self.root / "store.json", {"format": FORMAT})
+        except OSError as error:
+            raise InputError(
+                f"The store {self.root} cannot be written ({error.strerror}). Choose another folder with --store."
+            ) from error
+        self.check_format()
+        return self
+
+    def check_format(self) -> None:
+        """Refuses a store of a newer format; a folder that is not there yet is fine."""
+        path = self.root / "store.json"
+        try:
+            found = json.loads(path.read_text())["format"]
+        except FileNotFoundError:
+            return
+        except (ValueError, KeyError, TypeError, OSError):
+            raise InputError(
+                f"{path} cannot be read. Is {self.root} a mindgap store? Choose another --store."
+            ) from None
+        if found > FORMAT:
+            raise InputError(
+                f"The store {self.root} has format {found}, made by a newer mindgap; this one knows up to {FORMAT}. "
+                "Update mindgap or choose another --store."
+            )
+
+    @contextmanager
+    def owned(self, purpose: str) -> Iterator[None]:
+        """Holds the store's lock: one sweep writes at a time. The system frees it if the owner dies.
+
+        Raises:
+            InputError: another sweep holds it; the message says which and since when.
+        """
+        note = self.root / "owner.json"
+        lock = FileLock(self.root / "lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise InputError(f"{_owner(note)} Wait until it ends, or choose another --store.") from None
+        try:
+            owner = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+            write_json(note, {"purpose": purpose, **owner})
+            yield
+            note.unlink(missing_ok=True)
+        finally:
+            lock.release()
+
+    def dataset_folder(self, spec: DatasetSpec) -> Path:
+        """Where the shards of a data set are, or will be."""
+        return spec.folder if isinstance(spec, RealDataset) else self.root / "datasets" / spec.fingerprint
+
+    def model_folder(self, spec: TrainingSpec) -> Path:
+        """Where a trained model is, or will be."""
+        return self.root / "models" / spec.fingerprint
+
+    def partial_folder(self, fingerprint: str) -> Path:
+        """Where the unfinished work on an artifact or cohort is kept, so that it can go on after an interruption."""
+        return self.root / "partial" / fingerprint
+
+    def study_folder(self, study: str, scale: str) -> Path:
+        """Where a study's tables and figures are."""
+        return self.root / "studies" / study / scale
+
+    def has(self, spec: DatasetSpec | TrainingSpec) -> bool:
+        """Whether the artifact is published."""
+        folder = self.model_folder(spec) if isinstance(spec, TrainingSpec) else self.dataset_folder(spec)  # type: ignore[arg-type]
+        return (folder / MANIFEST).is_file()
+
+    def publish_dataset(self, spec: DatasetSpec) -> None:
+        """Moves a finished data set from its partial folder to its place."""
+        _move(self.partial_folder(spec.fingerprint), self.dataset_folder(spec))
+
+    def publish_model(
+        self,
+        spec: TrainingSpec,
+        history: Sequence[dict[str, float]],
+        failure: str | None,
+        save_weights: Any,
+    ) -> None:
+        """Publishes a training. `save_weights(path)` writes the weights file; it is not called for a failed one."""
+        if self.has(spec):
+            return
+        aside = self.partial_folder(f"{spec.fingerprint}.{os.getpid()}")
+        aside.mkdir(parents=True, exist_ok=True)
+        if failure is None:
+            save_weights(aside / WEIGHTS)
+        sidecar = {
+            "title": spec.title,
+            "spec": spec.described(),
+            "class_names": list(spec.train.class_names),
+            "failure": failure,
+            "history": list(history),
+        }
+        write_json(aside / MODEL, sidecar)
+        files = [
+            {"file": path.name, "rows": 0, "bytes": path.stat().st_size, "sha256": file_sha256(path)}
+            for path in sorted(aside.iterdir())
+        ]
+        write_json(aside / MANIFEST, {"files": files})
+        _move(aside, self.model_folder(spec))
+
+    def read_model(self, spec: TrainingSpec) -> StoredModel:
+        """Reads a published training's metrics.
+
+        Raises:
+            InputError: they are damaged.
+        """
+        folder = self.model_folder(spec)
+        try:
+            values = json.loads((folder / MODEL).read_text())
+            return StoredModel(spec.fingerprint, values["history"], values["failure"], folder / WEIGHTS)
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"{folder / MODEL} is damaged ({error}). {_REPAIR}") from error
+
+    def complaints(self, spec: DatasetSpec | TrainingSpec, *, checksums: bool = False) -> list[str]:
+        """What is wrong with a published artifact, a sentence for each file; empty if nothing is."""
+        if isinstance(spec, TrainingSpec):
+            folder = self.model_folder(spec)
+            try:
+                files = json.loads((folder / MANIFEST).read_text())["files"]
+                records = [ShardRecord(**file) for file in files]
+            except (OSError, ValueError, KeyError, TypeError):
+                return [f"{folder / MANIFEST} cannot be read"]
+            return damaged_files(folder, records, checksums=checksums)
+        folder = self.dataset_folder(spec)
+        try:
+            shards = read_manifest(folder).shards
+        except InputError:
+            return [f"{folder / MANIFEST} cannot be read"]
+        return damaged_files(folder, shards, checksums=checksums)
+
+    def check(self, spec: DatasetSpec | TrainingSpec, *, checksums: bool = False) -> None:
+        """Refuses a damaged artifact.
+
+        Raises:
+            InputError: names the first damaged file and says how to have it made again.
+        """
+        if complaints := self.complaints(spec, checksums=checksums):
+            raise InputError(f"{complaints[0]}. {_REPAIR}")
+
+    def remove(self, spec: DatasetSpec | TrainingSpec) -> None:
+        """Removes an artifact, so that the next run makes it again. Shipped and imported data are never removed.
+
+        Raises:
+            InputError: the artifact is real data.
+        """
+        if isinstance(spec, RealDataset):
+            raise InputError(f"The real images in {spec.folder} are damaged. Restore or import them again.")
+        folder = self.model_folder(spec) if isinstance(spec, TrainingSpec) else self.dataset_folder(spec)
+        # The manifest goes first: without it the folder is no artifact, whatever happens next.
+        (folder / MANIFEST).unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+_REPAIR = "Run the same command with --repair to have it made again."
+
+
+def _owner(note: Path) -> str:
+    try:
+        owner = json.loads(note.read_text())
+        return (
+            f"The store is in use: {owner['purpose']} runs on {owner['host']} (process {owner['pid']}) "
+            f"since {owner['since']}."
+        )
+    except (OSError, ValueError, KeyError):
+        return "The store is in use by another sweep."
+
+
+def _move(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        # A folder without a manifest: what is left of a removed artifact.
+        shutil.rmtree(target)
+    source.rename(target)

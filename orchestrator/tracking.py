@@ -1,0 +1,282 @@
+"""Records a study in MLflow: one parent run for the study, one child for each trial. The only module that knows MLflow.
+
+The sweep process is the only writer, so SQLite serves on a laptop and no worker needs to reach a tracking server. Writing
+happens on a thread of its own: a slow or absent server delays no training, and fails none.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tenacity
+
+from datagen.errors import InputError
+from datagen.identity import fingerprint_of
+from datagen.spec import DatasetSpec, GeneratedDataset
+from orchestrator.plan import Plan, Work
+from orchestrator.store import Store, StoredModel
+from trainables.report import EpochReport
+from trainables.spec import TrainingSpec
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EXPERIMENT = "mindgap"
+METRICS = ("top1", "top5", "train_loss", "learning_rate", "seconds")
+RETRY_SECONDS = 60
+"""How long a failing write is tried again before it is given up and counted."""
+
+
+def tracking_uri(store: Store) -> str:
+    """Where runs are recorded: MLFLOW_TRACKING_URI if set, else a SQLite file in the store."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{store.root / 'mlflow.db'}"
+
+
+def ui_command(uri: str) -> str:
+    """How to look at the runs in a browser."""
+    return f"look at {uri}" if uri.startswith("http") else f"mlflow ui --backend-store-uri {uri}"
+
+
+class Tracker:
+    """A watcher of `run_plan` that writes what happens to MLflow; use as a context manager."""
+
+    def __init__(self, plan: Plan, store: Store) -> None:
+        self._plan, self._store = plan, store
+        self._trials = {spec.fingerprint: spec for spec in plan.trials}
+        self._runs: dict[str, str] = {}
+        self._logged: dict[str, int] = {}
+        self._ended: set[str] = set()
+        self._parent = ""
+        self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue()
+        self._lost: list[str] = []
+        self._thread = threading.Thread(target=self._write, name="mlflow", daemon=True)
+        self._client: MlflowClient
+        self._experiment = ""
+
+    def __enter__(self) -> Tracker:
+        self._thread.start()
+        self._later(self._open_study)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._queue.put(None)
+        self._thread.join()
+
+    @property
+    def lost(self) -> Sequence[str]:
+        """What could not be written, after `__exit__`."""
+        return self._lost
+
+    def work_started(self, work: Work) -> None:
+        """Opens a run for each trial of the work."""
+        for spec in work.members:
+            if spec.fingerprint in self._trials:
+                self._later(lambda spec=spec: self._open_trial(spec))
+
+    def work_progressed(self, work: Work, progress: Any) -> None:
+        """Logs an epoch's metrics, step = epoch."""
+        if isinstance(progress, EpochReport):
+            for fingerprint, row in progress.trials.items():
+                if fingerprint in self._trials:
+                    self._later(lambda fingerprint=fingerprint, row=row: self._log_epochs(fingerprint, [row]))
+
+    def work_ended(self, work: Work, failure: str | None) -> None:
+        """Closes the runs of trials that failed with their work; the others are closed from the store's record."""
+        for spec in work.members:
+            if spec.fingerprint in self._trials:
+                if failure is None:
+                    self._later(lambda spec=spec: self._close_from_store(spec))
+                else:
+                    self._later(lambda spec=spec: self._close(spec, failure))
+
+    def record_results(
+        self, models: Mapping[str, StoredModel], files: Sequence[Path], note: str, complete: bool
+    ) -> None:
+        """Brings every finished trial's run up to date with the store, and attaches the report to the study's run."""
+        for fingerprint in models:
+            self._later(lambda fingerprint=fingerprint: self._close_from_store(self._trials[fingerprint]))
+        self._later(lambda: self._finish_study(files, note, complete))
+
+    def _later(self, write: Callable[[], None]) -> None:
+        self._queue.put(write)
+
+    def _write(self) -> None:
+        retrying = tenacity.Retrying(
+            stop=tenacity.stop_after_delay(RETRY_SECONDS),
+            wait=tenacity.wait_exponential(max=10),
+            reraise=True,
+        )
+        while (write := self._queue.get()) is not None:
+            try:
+                retrying(write)
+            except Exception as error:
+                self._lost.append(str(error).splitlines()[0])
+                if not self._experiment:
+                    return  # The tracking store cannot even be opened: nothing further can be written.
+
+    def _open_study(self) -> None:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        from mlflow import MlflowClient
+        from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
+
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        uri = tracking_uri(self._store)
+        self._client = MlflowClient(uri)
+        experiment = self._client.get_experiment_by_name(EXPERIMENT)
+        local = uri.startswith("sqlite:")
+        artifacts = (self._store.root / "mlflow").as_uri() if local else None
+        self._experiment = (
+            experiment.experiment_id if experiment else self._client.create_experiment(EXPERIMENT, artifacts)
+        )
+        tags = {
+            "study": self._plan.study.name,
+            "scale": self._plan.scale.name,
+            "settings": _settings_digest(self._plan),
+            "role": "study",
+        }
+        self._parent = (
+            self._find(tags)
+            or self._client.create_run(
+                self._experiment, tags={**tags, MLFLOW_RUN_NAME: f"{self._plan.study.name} ({self._plan.scale.name})"}
+            ).info.run_id
+        )
+        self._client.update_run(self._parent, status="RUNNING")
+
+    def _find(self, tags: Mapping[str, str]) -> str:
+        condition = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+        found = self._client.search_runs([self._experiment], condition, max_results=1)
+        return found[0].info.run_id if found else ""
+
+    def _open_trial(self, spec: TrainingSpec) -> str:
+        """The trial's run: the one of an earlier, interrupted sweep if there is one."""
+        from mlflow.entities import Param
+        from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
+
+        if spec.fingerprint in self._runs:
+            return self._runs[spec.fingerprint]
+        tags = {"fingerprint": spec.fingerprint, MLFLOW_PARENT_RUN_ID: self._parent}
+        run_id = self._find(tags)
+        if run_id:
+            run = self._client.get_run(run_id)
+            if run.info.status == "FINISHED":
+                self._ended.add(spec.fingerprint)
+            history = self._client.get_metric_history(run_id, "top1")
+            self._logged[spec.fingerprint] = max((metric.step for metric in history), default=0)
+        else:
+            about = {
+                "study": self._plan.study.name,
+                "scale": self._plan.scale.name,
+                "role": "trial",
+                "direction": spec.direction,
+                "seed": str(spec.seed),
+            }
+            tags |= {MLFLOW_RUN_NAME: spec.title, **about}
+            run_id = self._client.create_run(self._experiment, tags=tags).info.run_id
+            self._client.log_batch(run_id, params=[Param(k, str(v)) for k, v in _params(spec).items()])
+            self._client.log_inputs(run_id, _inputs(spec, self._store))
+        self._runs[spec.fingerprint] = run_id
+        return run_id
+
+    def _log_epochs(self, fingerprint: str, rows: Sequence[Mapping[str, float]]) -> None:
+        from mlflow.entities import Metric
+
+        run_id = self._open_trial(self._trials[fingerprint])
+        new = [row for row in rows if row["epoch"] > self._logged.get(fingerprint, 0)]
+        if new and fingerprint not in self._ended:
+            now = int(time.time() * 1000)
+            metrics = [
+                Metric(key, float(row[key]), now, int(row["epoch"]))
+                for row in new
+                for key in METRICS
+                if math.isfinite(row[key])
+            ]
+            self._client.log_batch(run_id, metrics=metrics)
+            self._logged[fingerprint] = int(new[-1]["epoch"])
+
+    def _close_from_store(self, spec: TrainingSpec) -> None:
+        model = self._store.read_model(spec)
+        self._log_epochs(spec.fingerprint, model.history)
+        self._close(spec, model.failure)
+
+    def _close(self, spec: TrainingSpec, failure: str | None) -> None:
+        run_id = self._open_trial(spec)
+        if spec.fingerprint in self._ended:
+            return
+        if failure is not None:
+            self._client.set_tag(run_id, "failure", failure[:5000])
+        self._client.set_terminated(run_id, "FAILED" if failure else "FINISHED")
+        self._ended.add(spec.fingerprint)
+
+    def _finish_study(self, files: Sequence[Path], note: str, complete: bool) -> None:
+        from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
+
+        for path in files:
+            self._client.log_artifact(self._parent, str(path))
+        self._client.set_tag(self._parent, MLFLOW_RUN_NOTE, note[:8000])
+        self._client.set_terminated(self._parent, "FINISHED" if complete else "KILLED")
+
+
+def check_tracking(store: Store) -> None:
+    """Refuses a tracking address that MLflow does not know.
+
+    Raises:
+        InputError: MLFLOW_TRACKING_URI is neither a database nor a server.
+    """
+    uri = tracking_uri(store)
+    if not uri.startswith(("sqlite:", "postgresql", "mysql", "mssql", "http://", "https://", "databricks")):
+        raise InputError(
+            f"MLFLOW_TRACKING_URI is {uri!r}: give a server (http://...) or a database (sqlite:///...), or unset it."
+        )
+
+
+def _settings_digest(plan: Plan) -> str:
+    """The same for sweeps whose grids differ but whose scale is set alike, so that a grid can grow within one run."""
+    values = {**plan.scale.generation, **plan.scale.recipe}
+    return fingerprint_of({key: str(value) for key, value in values.items()})[:16]
+
+
+def _params(spec: TrainingSpec) -> dict[str, Any]:
+    fields = (
+        *("frozen_layers", "fraction", "model", "views", "frozen_batchnorm", "image_size"),
+        *("epochs", "batch_size", "learning_rate", "seed"),
+    )
+    values = {name: getattr(spec, name) for name in fields}
+    return {
+        "pretrained_on": spec.source.train.name if spec.source else "nothing",
+        "trained_on": spec.train.name,
+        **values,
+    }
+
+
+def _inputs(spec: TrainingSpec, store: Store) -> list[Any]:
+    return [
+        _input(spec.train, store, "training"),
+        _input(spec.validation, store, "evaluation"),
+    ]
+
+
+def _input(spec: DatasetSpec, store: Store, context: str) -> Any:
+    import json
+
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    source = {"uri": store.dataset_folder(spec).as_uri()}
+    if isinstance(spec, GeneratedDataset):
+        source["pipeline"] = spec.pipeline
+    dataset = Dataset(
+        name=spec.name,
+        digest=spec.fingerprint[:36],  # MLflow takes no more.
+        source_type="local",
+        source=json.dumps(source),
+        profile=json.dumps({"images": spec.images, "classes": len(spec.class_names)}),
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", context)])

@@ -1,0 +1,158 @@
+"""What runs in Ray's worker processes: generating one data set, or training one cohort, and publishing the result."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from datagen.errors import InputError
+from datagen.spec import GeneratedDataset
+from orchestrator.plan import Work
+from orchestrator.store import Store
+from trainables.spec import TrainingSpec
+
+
+@dataclass(frozen=True)
+class ImagesDrawn:
+    """Progress of a generation: `done` of `total` images exist."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class WorkFailed:
+    """The work cannot be done and trying again would not help; `reason` is a sentence for the user."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one work may use: the store, the actors of a generation, and the GPUs of one worker."""
+
+    store: Path
+    generators: int
+    gpus_per_worker: float
+
+
+def run_work(config: dict[str, Any]) -> None:
+    """The function that Tune runs: does `config["work"]` and reports its progress under the key "report"."""
+    work: Work = config["work"]
+    resources: Resources = config["resources"]
+
+    def report(progress: object) -> None:
+        tune.report({"report": progress})
+
+    try:
+        if work.members:
+            _train(work, resources, report)
+        else:
+            _generate(work.makes[0], resources, report)  # type: ignore[arg-type]
+    except Exception as error:
+        reason = _input_error(error)
+        if reason is None:
+            raise
+        report(WorkFailed(str(reason)))
+
+
+def _generate(spec: GeneratedDataset, resources: Resources, report: Callable[[object], None]) -> None:
+    from datagen.generate import generate
+
+    store = Store(resources.store)
+    generate(
+        spec,
+        store.partial_folder(spec.fingerprint),
+        workers=resources.generators,
+        gpus_per_worker=resources.gpus_per_worker,
+        on_progress=lambda done: report(ImagesDrawn(done, spec.images)),
+    )
+    store.publish_dataset(spec)
+
+
+def _train(work: Work, resources: Resources, report: Callable[[object], None]) -> None:
+    if work.members[0].workers == 1:
+        train_and_publish(work.members, resources.store, report)
+    else:
+        from orchestrator.distributed import train_with_ray_train
+
+        train_with_ray_train(work.members, resources)
+
+
+def train_and_publish(
+    members: tuple[TrainingSpec, ...], root: Path, report: Callable[[object], None], world: Any = None
+) -> None:
+    """Trains a cohort from what the store holds, continuing where an earlier run stopped, and publishes each result.
+
+    Args:
+        members: the cohort.
+        root: the store's folder.
+        report: called with an `EpochReport` after every epoch.
+        world: a `trainables.world.World`; by default alone on this process's device.
+
+    Raises:
+        InputError: the data or the source's weights are damaged.
+    """
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    from trainables.checkpoint import CohortCheckpoint
+    from trainables.loop import train_cohort
+    from trainables.world import World
+
+    if world is None:
+        world = World(device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    if world.device.type == "cpu":
+        # One process a core with one thread each: two threads were slower than one (reference/pocket.md, Threads).
+        torch.set_num_threads(1)
+    store, spec = Store(root), members[0]
+    source = None
+    if spec.source is not None:
+        store.check(spec.source, checksums=True)
+        if reason := store.read_model(spec.source).failure:
+            raise InputError(f"Its base, {spec.source.title}, failed: {reason}.")
+        source = load_file(store.model_folder(spec.source) / "weights.safetensors")
+    checkpoint = CohortCheckpoint(store.partial_folder(spec.cohort))
+    results = train_cohort(
+        members,
+        _images(store, spec, "train"),
+        _images(store, spec, "validation"),
+        source,
+        world=world,
+        checkpoint=checkpoint,
+        report=report,
+    )
+    if world.rank == 0:
+        for result in results:
+            store.publish_model(result.spec, result.history, result.failure, functools.partial(save_file, result.state))
+        checkpoint.discard([result.spec.fingerprint for result in results])
+
+
+def _images(store: Store, spec: TrainingSpec, kind: str) -> Any:
+    dataset = spec.train if kind == "train" else spec.validation
+    return _decoded(store.dataset_folder(dataset))
+
+
+@functools.lru_cache(maxsize=4)
+def _decoded(folder: Path) -> Any:
+    """Images decoded once in a process; Tune reuses its processes from work to work."""
+    from datagen.shards import damaged_files, read_manifest
+    from trainables.data import load_images
+
+    if complaints := damaged_files(folder, read_manifest(folder).shards, checksums=True):
+        raise InputError(f"{complaints[0]}. Run the same command with --repair to have it made again.")
+    return load_images(folder)
+
+
+def _input_error(error: BaseException | None) -> InputError | None:
+    """The user's mistake behind an exception, also through Ray's wrappers."""
+    while error is not None:
+        if isinstance(error, InputError):
+            return error
+        error = getattr(error, "cause", None) or error.__cause__
+    return None

@@ -1,0 +1,94 @@
+"""Checkpoints of a running cohort: one safetensors file, replaced atomically after every epoch.
+
+All randomness of a training is derived from (seed, epoch, image), so weights, momentum and the epoch are all there is to
+save: resuming is exact. No pickles. The file's metadata says which trials it holds and how far they are.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from datagen.identity import fingerprint_of
+from trainables.trunk import Branch, Trunk
+
+
+class CohortCheckpoint:
+    """Saves and restores the branches of a cohort in `folder`, which cohorts of the same data stream share."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def save(self, epoch: int, trunk: Trunk, branches: Sequence[Branch]) -> Path:
+        """Writes the state after `epoch` (from 1) epochs, in place of the epoch before."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        tensors = {f"trunk/{key}": value for key, value in trunk.layers.timm_state().items()}
+        for branch in branches:
+            name = branch.spec.fingerprint
+            tensors |= {f"{name}/weights/{key}": value for key, value in branch.layers.timm_state().items()}
+            tensors |= {f"{name}/momentum/{key}": value for key, value in branch.momentum().items()}
+        members = {b.spec.fingerprint: {"history": b.history, "failure": b.failure} for b in branches}
+        metadata = {"epoch": str(epoch), "members": json.dumps(members)}
+        path = self._folder / f"{fingerprint_of(sorted(members))}.safetensors"
+        aside = path.with_suffix(f".{os.getpid()}.partial")
+        save_file({key: value.detach().contiguous() for key, value in tensors.items()}, aside, metadata)
+        aside.replace(path)
+        return path
+
+    def restore(self, trunk: Trunk, branches: Sequence[Branch]) -> int:
+        """Loads the furthest state that holds all `branches` and returns its epoch; 0 if there is none.
+
+        The file may hold further branches: those that finished before an interruption, for example.
+        """
+        wanted = {branch.spec.fingerprint for branch in branches}
+        best_epoch, best_path = 0, None
+        for path in sorted(self._folder.glob("*.safetensors")):
+            epoch, members = _contents(path)
+            if wanted <= set(members) and epoch > best_epoch:
+                best_epoch, best_path = epoch, path
+        if best_path is not None:
+            _load(best_path, trunk, branches)
+        return best_epoch
+
+    def discard(self, fingerprints: Sequence[str]) -> None:
+        """Removes the checkpoints of these trials and no others, once what they led to is published."""
+        for path in self._folder.glob("*"):
+            if path.suffix == ".partial" or set(_contents(path)[1]) <= set(fingerprints):
+                path.unlink(missing_ok=True)
+        if self._folder.is_dir() and not any(self._folder.iterdir()):
+            self._folder.rmdir()
+
+
+def _contents(path: Path) -> tuple[int, dict[str, Any]]:
+    """The epoch and the members of a checkpoint; nothing if it is damaged, which costs a repetition, not the study."""
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata()
+        return int(metadata["epoch"]), json.loads(metadata["members"])
+    except (SafetensorError, OSError, KeyError, ValueError):
+        return 0, {}
+
+
+def _load(path: Path, trunk: Trunk, branches: Sequence[Branch]) -> None:
+    with safe_open(path, "pt") as file, torch.no_grad():
+        members = json.loads(file.metadata()["members"])
+        keys = list(file.keys())
+
+        def section(prefix: str) -> dict[str, Tensor]:
+            return {key.removeprefix(prefix): file.get_tensor(key) for key in keys if key.startswith(prefix)}
+
+        trunk.layers.load_timm_state(section("trunk/"))
+        for branch in branches:
+            name = branch.spec.fingerprint
+            branch.layers.load_timm_state(section(f"{name}/weights/"))
+            branch.load_momentum(section(f"{name}/momentum/"))
+            branch.history = members[name]["history"]
+            branch.failure = members[name]["failure"]

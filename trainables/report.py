@@ -1,0 +1,19 @@
+"""What a training reports after each epoch. No torch here: the sweep process reads it without."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What is known after an epoch (from 1 to `epochs`).
+
+    `trials` has, for each trial's fingerprint, epoch, top1 and top5 (percent), train_loss, learning_rate and seconds
+    (this trial's share of the epoch's time). `failures` has the reason of each trial that has failed.
+    """
+
+    epoch: int
+    epochs: int
+    trials: dict[str, dict[str, float]]
+    failures: dict[str, str] = field(default_factory=dict)

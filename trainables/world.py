@@ -1,0 +1,36 @@
+"""The world a training is handed: who it is among its workers, and on what device it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+@dataclass(frozen=True)
+class World:
+    """Worker `rank` (from 0) of `size`, computing on `device`. With size 1 nothing is distributed.
+
+    With more, torch.distributed must be set up (Ray Train does so) before the loop starts.
+    """
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = torch.device("cpu")
+
+    def share(self, batch: Tensor) -> Tensor:
+        """This worker's part of a global batch [n]: every `size`-th element, the same whatever order they came in."""
+        return batch[self.rank :: self.size]
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """The module as one of `size` replicas that average their gradients."""
+        return module if self.size == 1 else DistributedDataParallel(module)
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean of a tensor over all workers."""
+        if self.size == 1:
+            return value
+        torch.distributed.all_reduce(value)
+        return value / self.size
