@@ -1,7 +1,7 @@
 """Generates a data set with Ray Data: shards drawn by a pool of actors, each holding one diffusion pipeline.
 
-The unit of work is a shard: an actor draws its images, encodes them and writes the file under its final name only when it
-is complete. Pixels never pass through Ray. Started again after a kill, the job draws the missing shards only.
+The unit of work is a shard: an actor draws its images, encodes them and writes the file, which gets its final name only
+when complete. Pixels never pass through Ray. Started again after a kill, the job draws the missing shards only.
 """
 
 from __future__ import annotations

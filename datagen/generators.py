@@ -1,4 +1,4 @@
-"""Draws images with a text-to-image diffusion pipeline: the same code for Stable Diffusion 1.4 and the pocket pipeline."""
+"""Draws images with a text-to-image diffusion pipeline: one code for Stable Diffusion 1.4 and the pocket pipeline."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from datagen.shards import ImageRow
 from datagen.spec import GeneratedDataset
 
 CPU_BATCH_MULTIPLE = 16
-"""On a CPU the kernels of oneDNN depend on the batch size: with batches of 1, 3 or 7 about a tenth of the images differed in
-a pixel from those of a batch of 64, with multiples of 16 none did. So a batch is padded to such a multiple."""
+"""On a CPU oneDNN picks its kernels by batch size: with batches of 1, 3 or 7 about a tenth of the images differed in a
+pixel from those of a batch of 64, with multiples of 16 none did. So a batch is padded to such a multiple."""
 
 
 class TextToImage:

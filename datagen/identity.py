@@ -114,14 +114,9 @@ def derived_seed(*parts: Any) -> int:
 
 
 @cache
-def _type_hints(spec_class: type[Spec]) -> dict[str, Any]:
-    return typing.get_type_hints(spec_class)
-
-
-def field_types(spec_class: type[Spec]) -> dict[str, Any]:
+def field_types(spec_class: Any) -> dict[str, Any]:
     """The resolved type of every field of a spec class."""
-    hints = _type_hints(spec_class)
-    return {f.name: hints[f.name] for f in fields(spec_class)}
+    return typing.get_type_hints(spec_class)
 
 
 def checked(spec_class: type[Spec], spec_field: Field[Any], value: Any) -> Any:
@@ -130,7 +125,7 @@ def checked(spec_class: type[Spec], spec_field: Field[Any], value: Any) -> Any:
     Raises:
         InputError: the value has the wrong type or is out of range.
     """
-    declared = _type_hints(spec_class)[spec_field.name]
+    declared = field_types(spec_class)[spec_field.name]
     if "role" not in spec_field.metadata:
         raise TypeError(f"{spec_class.__name__}.{spec_field.name} is declared neither identity(...) nor runtime(...).")
     allowed: Allowed = spec_field.metadata["allowed"]

@@ -2,8 +2,8 @@
 
 A data set is a folder of `train-00012-of-00130.parquet` files and a `manifest.json` with every file's row count, size
 and sha256. The image column follows the Hugging Face convention (`struct<bytes: binary, path: string>` plus schema
-metadata), so `datasets.load_dataset("parquet", data_files=...)` shows pictures. Files appear under their final name only
-when complete, and the manifest is written last: a folder with a manifest is whole.
+metadata), so `datasets.load_dataset("parquet", data_files=...)` shows pictures. Files get their final name only when
+complete, and the manifest is written last: a folder with a manifest is whole.
 """
 
 from __future__ import annotations

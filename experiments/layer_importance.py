@@ -2,10 +2,10 @@
 
     python -m orchestrator.sweep layer_importance
 
-Mind the Gap, Figure 2; Fine-Tuning Role, Figure 2 and Tables 2 to 5. A base is trained on images of one kind; its first N
-layers are frozen, and the layers above start anew on images of the other kind.
+Mind the Gap, Figure 2; Fine-Tuning Role, Figure 2 and Tables 2 to 5. A base is trained on images of one kind; its first
+N layers are frozen, and the layers above start anew on images of the other kind.
 
-Published (ImageNet-100, ResNet-50, top-1): trained on real images 87.8, on synthetic ones 64.8. From synthetic to real
+Published (ImageNet-100, ResNet-50, top-1): trained on real images 87.8, on synthetic 64.8. From synthetic to real,
 accuracy stays within 3.5 points of 87.8 up to N = 16 and drops to 73.0 at N = 17; from real to synthetic it stays near
 64.8 up to N = 14 and climbs to 85.2 at N = 17: the last layers make the gap.
 

@@ -79,7 +79,7 @@ def join_cluster(address: str | None) -> Cluster:
     warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
     local = {} if address else {"include_dashboard": True, "_node_ip_address": "127.0.0.1"}
     if not address and not os.environ.get("RAY_AUTH_MODE"):
-        # Ray would write a token to the home folder and ask for it in the browser; the port is open to this machine only.
+        # Ray would write a token to the home folder and ask for it in the browser; this machine alone sees the port.
         os.environ["RAY_AUTH_MODE"] = "disabled"
     try:
         context = ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)

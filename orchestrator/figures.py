@@ -10,7 +10,7 @@ import pandas as pd
 from orchestrator.scale import DIRECTIONS, REAL, SYNTHETIC
 
 matplotlib.use("agg")
-from matplotlib.figure import Figure  # noqa: E402 - the backend comes first
+from matplotlib.figure import Figure
 
 # Okabe and Ito's palette: told apart with any colour vision, and in grey by marker and dash.
 COLOURS = {DIRECTIONS[0]: "#D55E00", DIRECTIONS[1]: "#0072B2", REAL: "#0072B2", SYNTHETIC: "#D55E00"}
@@ -39,9 +39,15 @@ def draw_curves(points: pd.DataFrame, axis: str, title: str, spread: str, folder
     for direction, rows in transfers.groupby("direction", sort=False):
         name = str(direction)
         ordered = rows.sort_values(axis)
-        style = {"color": COLOURS[name], "marker": MARKERS[name]}
         axes.errorbar(
-            ordered[axis], ordered["top1_mean"], ordered["top1_std"], label=LABELS[name], capsize=2, lw=1.8, **style
+            ordered[axis],
+            ordered["top1_mean"],
+            ordered["top1_std"],
+            label=LABELS[name],
+            color=COLOURS[name],
+            marker=MARKERS[name],
+            capsize=2,
+            lw=1.8,
         )
         if "published_top1" in ordered:
             axes.plot(ordered[axis], ordered["published_top1"], alpha=0.35, lw=4, color=COLOURS[name])

@@ -68,8 +68,12 @@ class Scale:
 
     def with_settings(self, generation: Mapping[str, Any], recipe: Mapping[str, Any]) -> Scale:
         """The same scale with some settings replaced."""
-        changed = {"generation": {**self.generation, **generation}, "recipe": {**self.recipe, **recipe}}
-        return replace(self, **changed, _datasets={})
+        return replace(
+            self,
+            generation={**self.generation, **generation},
+            recipe={**self.recipe, **recipe},
+            _datasets={},
+        )
 
     def dataset(self, kind: str) -> DatasetSpec:
         """The training images of a kind, "real" or "synthetic", or the real "validation" images."""

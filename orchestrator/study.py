@@ -1,4 +1,4 @@
-"""Studies: one question each, as a grid of trials and a way to report them. Studies and scales live in `experiments/`."""
+"""Studies: one question each, as a grid of trials and how to show them. They live in `experiments/`, as scales do."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def main(
     store: Path,
     repairing: bool,
 ) -> None:
-    """Runs a STUDY, or lists the studies if none is named.
+    r"""Runs a STUDY, or lists the studies if none is named.
 
     \b
     python -m orchestrator.sweep layer_importance

@@ -1,11 +1,13 @@
 """Records a study in MLflow: one parent run for the study, one child for each trial. The only module that knows MLflow.
 
-The sweep process is the only writer, so SQLite serves on a laptop and no worker needs to reach a tracking server. Writing
-happens on a thread of its own: a slow or absent server delays no training, and fails none.
+The sweep process is the only writer, so SQLite serves on a laptop and no worker needs to reach a tracking server. A
+thread of its own does the writing: a slow or absent server delays no training, and fails none.
 """
 
 from __future__ import annotations
 
+import functools
+import json
 import logging
 import math
 import os
@@ -55,7 +57,7 @@ class Tracker:
         self._logged: dict[str, int] = {}
         self._ended: set[str] = set()
         self._parent = ""
-        self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue()
+        self._queue: queue.Queue[Callable[[], Any] | None] = queue.Queue()
         self._lost: list[str] = []
         self._thread = threading.Thread(target=self._write, name="mlflow", daemon=True)
         self._client: MlflowClient
@@ -79,34 +81,34 @@ class Tracker:
         """Opens a run for each trial of the work."""
         for spec in work.members:
             if spec.fingerprint in self._trials:
-                self._later(lambda spec=spec: self._open_trial(spec))
+                self._later(self._open_trial, spec)
 
     def work_progressed(self, work: Work, progress: Any) -> None:
         """Logs an epoch's metrics, step = epoch."""
         if isinstance(progress, EpochReport):
             for fingerprint, row in progress.trials.items():
                 if fingerprint in self._trials:
-                    self._later(lambda fingerprint=fingerprint, row=row: self._log_epochs(fingerprint, [row]))
+                    self._later(self._log_epochs, fingerprint, [row])
 
     def work_ended(self, work: Work, failure: str | None) -> None:
         """Closes the runs of trials that failed with their work; the others are closed from the store's record."""
         for spec in work.members:
             if spec.fingerprint in self._trials:
                 if failure is None:
-                    self._later(lambda spec=spec: self._close_from_store(spec))
+                    self._later(self._close_from_store, spec)
                 else:
-                    self._later(lambda spec=spec: self._close(spec, failure))
+                    self._later(self._close, spec, failure)
 
     def record_results(
         self, models: Mapping[str, StoredModel], files: Sequence[Path], note: str, complete: bool
     ) -> None:
         """Brings every finished trial's run up to date with the store, and attaches the report to the study's run."""
         for fingerprint in models:
-            self._later(lambda fingerprint=fingerprint: self._close_from_store(self._trials[fingerprint]))
-        self._later(lambda: self._finish_study(files, note, complete))
+            self._later(self._close_from_store, self._trials[fingerprint])
+        self._later(self._finish_study, files, note, complete)
 
-    def _later(self, write: Callable[[], None]) -> None:
-        self._queue.put(write)
+    def _later(self, write: Callable[..., Any], *arguments: Any) -> None:
+        self._queue.put(functools.partial(write, *arguments))
 
     def _write(self) -> None:
         retrying = tenacity.Retrying(
@@ -265,8 +267,6 @@ def _inputs(spec: TrainingSpec, store: Store) -> list[Any]:
 
 
 def _input(spec: DatasetSpec, store: Store, context: str) -> Any:
-    import json
-
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     source = {"uri": store.dataset_folder(spec).as_uri()}

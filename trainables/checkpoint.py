@@ -1,6 +1,6 @@
 """Checkpoints of a running cohort: one safetensors file, replaced atomically after every epoch.
 
-All randomness of a training is derived from (seed, epoch, image), so weights, momentum and the epoch are all there is to
+All randomness of a training is derived from (seed, epoch, image), so weights, momentum and epoch are all there is to
 save: resuming is exact. No pickles. The file's metadata says which trials it holds and how far they are.
 """
 

@@ -68,7 +68,7 @@ def fraction_subset(labels: Tensor, fraction: float, seed: int) -> Tensor:
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:
-    """Whole batches in an epoch (the rest is dropped, as the papers' code does); a set below one batch makes one step."""
+    """Whole batches in an epoch; the rest is dropped, as in the papers' code. A set below one batch makes one step."""
     return max(1, images // batch_size)
 
 

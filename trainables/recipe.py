@@ -28,8 +28,9 @@ def learning_rates(spec: TrainingSpec, steps_per_epoch: int) -> list[float]:
 
 
 def parameter_groups(named: Iterable[tuple[str, nn.Parameter]], weight_decay: float) -> list[dict[str, Any]]:
-    """Two groups for the optimizer: weight decay for parameters of more than one dimension, none for the rest (t-ReX)."""
-    decayed, plain = [], []
+    """Two groups for the optimizer: weight decay for parameters of more than one dimension, none for others (t-ReX)."""
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
     for name, parameter in named:
         (plain if parameter.ndim <= 1 or name.endswith(".bias") else decayed).append(parameter)
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]

@@ -15,8 +15,10 @@ VIEWS = ("none", "pytorch_example")
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSpec(Spec):
-    """One training. Without a `source` it starts from scratch; with one, its first `frozen_layers` layers are the
-    source's, frozen, and the layers above start anew.
+    """One training.
+
+    Without a `source` it starts from scratch; with one, its first `frozen_layers` layers are the source's, frozen, and
+    the layers above start anew.
 
     Raises:
         InputError: a field is out of range, or freeze depth and source do not go together.
@@ -35,7 +37,7 @@ class TrainingSpec(Spec):
     frozen_batchnorm: str = identity(
         "eval",
         choices=("eval", "train"),
-        help="eval: frozen BatchNorm uses its stored statistics and never changes; train: batch statistics, which drift",
+        help="eval: frozen BatchNorm keeps its stored statistics; train: it uses the batch's, and its own drift",
     )
     epochs: int = identity(100, minimum=1)
     batch_size: int = identity(256, minimum=1, help="images a step, over all workers")
@@ -77,7 +79,7 @@ class TrainingSpec(Spec):
 
     @property
     def direction(self) -> str:
-        """ "synthetic->real" for a transfer, "real" for a training from scratch."""
+        """The kinds of data: "synthetic->real" for a transfer, "real" for a training from scratch."""
         return f"{self.source.train.name}->{self.train.name}" if self.source else self.train.name
 
     @property

@@ -1,4 +1,4 @@
-"""Trunk and branches: the frozen first layers that all trials of a cohort share, and what each trial trains above them."""
+"""Trunk and branches: the frozen first layers that a cohort shares, and what each of its trials trains above them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Trunk:
         self._batchnorm = batchnorm
 
     def __call__(self, views: Tensor, *, training: bool) -> dict[int, Tensor]:
-        """Views [batch, 3, size, size] to {cut: activation after that many layers}; cut 0 gives the views themselves."""
+        """Views [batch, 3, size, size] to {cut: activation after so many layers}; cut 0 gives the views themselves."""
         self.layers.train(training and self._batchnorm == "train")
         with torch.no_grad():
             activations = self.layers.after_each_layer(views)

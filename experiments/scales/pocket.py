@@ -1,8 +1,8 @@
 """Pocket: the whole machinery on two laptop cores in minutes, with data and generator that ship with the project.
 
-Real images are a subset of Fashion-MNIST, synthetic ones come from a diffusion pipeline of 1.3 million parameters trained
-on other images of that set (`datagen/pocket/README.md`), and the network is a ResNet-50 of an eighth of the width. It
-demonstrates the machinery and shows a small real gap; it is no evidence for or against the papers' claims.
+Real images are a subset of Fashion-MNIST, synthetic ones come from a diffusion pipeline of 1.3 million parameters that
+was trained on other images of that set (`datagen/pocket/README.md`), and the network is a ResNet-50 of an eighth of the
+width. It demonstrates the machinery and shows a small real gap; it is no evidence for or against the papers' claims.
 """
 
 from datagen import pocket
@@ -11,7 +11,7 @@ from orchestrator.scale import Rates, Scale
 
 SCALE = Scale(
     name="pocket",
-    summary="Fashion-MNIST (10 classes, 32 px), a 1.3 M-parameter Stable Diffusion, ResNet-50 at an eighth of its width.",
+    summary="Fashion-MNIST (10 classes, 32 px), a Stable Diffusion of 1.3 M parameters, ResNet-50 of 1/8 width.",
     classes=tuple((pocket_class.name, pocket_class.wordnet_id) for pocket_class in CLASSES),
     images=pocket.IMAGES,
     generator=pocket.GENERATOR,

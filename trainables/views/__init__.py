@@ -51,7 +51,7 @@ class Views:
 
 
 def evaluation_view(images: Tensor, spec: TrainingSpec) -> Tensor:
-    """[batch, 3, height, width] uint8 to normalized [batch, 3, size, size] float32: resized and cropped, nothing random."""
+    """[batch, 3, height, width] uint8 to normalized [batch, 3, size, size] float32, with nothing random."""
     view = plain_view(spec)
     return normalized(view(images))
 

@@ -11,7 +11,7 @@ from trainables.spec import TrainingSpec
 
 
 def pytorch_example(spec: TrainingSpec) -> Callable[[Tensor], Tensor]:
-    """RandomResizedCrop keeping `minimum_crop`..1 of the area (0.08 in the example), bilinear, and a flip half the time."""
+    """RandomResizedCrop keeping `minimum_crop`..1 of the area (the example: 0.08), bilinear; a flip half the time."""
     size = spec.image_size
 
     def transform(antialias: bool) -> v2.Compose:
