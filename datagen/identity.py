@@ -10,7 +10,7 @@ import hashlib
 import json
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cache, cached_property
 from pathlib import Path
@@ -113,10 +113,8 @@ def derived_seed(*parts: Any) -> int:
     return int(fingerprint_of([str(part) for part in parts])[:16], 16) >> 1
 
 
-@cache
-def field_types(spec_class: Any) -> dict[str, Any]:
-    """The resolved type of every field of a spec class."""
-    return typing.get_type_hints(spec_class)
+field_types: Callable[[Any], dict[str, Any]] = cache(typing.get_type_hints)
+"""The resolved type of every field of a spec class."""
 
 
 def checked(spec_class: type[Spec], spec_field: Field[Any], value: Any) -> Any:

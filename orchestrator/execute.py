@@ -18,9 +18,10 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from datagen.errors import InputError
+from orchestrator.messages import WorkFailed
 from orchestrator.plan import Work
 from orchestrator.store import Store
-from orchestrator.worker import Resources, WorkFailed, run_work
+from orchestrator.worker import Resources, run_work
 
 RETRIES = 2
 """How often a work is started again after its process died or raised; it goes on from its last epoch or shard."""

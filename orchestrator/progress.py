@@ -13,8 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.messages import ImagesDrawn
 from orchestrator.plan import Work
-from orchestrator.worker import ImagesDrawn
 from trainables.report import EpochReport
 
 HEARTBEAT_SECONDS = 5.0

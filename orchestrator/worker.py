@@ -12,24 +12,10 @@ from ray import tune
 
 from datagen.errors import InputError
 from datagen.spec import GeneratedDataset
+from orchestrator.messages import ImagesDrawn, WorkFailed
 from orchestrator.plan import Work
 from orchestrator.store import Store
 from trainables.spec import TrainingSpec
-
-
-@dataclass(frozen=True)
-class ImagesDrawn:
-    """Progress of a generation: `done` of `total` images exist."""
-
-    done: int
-    total: int
-
-
-@dataclass(frozen=True)
-class WorkFailed:
-    """The work cannot be done and trying again would not help; `reason` is a sentence for the user."""
-
-    reason: str
 
 
 @dataclass(frozen=True)

@@ -87,4 +87,6 @@ class Branch:
         """Puts back what `momentum` gave."""
         for name, parameter in self.layers.named_parameters():
             if name in momentum:
-                self.optimizer.state[parameter]["momentum_buffer"] = momentum[name].clone()
+                # In the parameter's memory layout: the fused optimizer walks both buffers side by side.
+                buffer = torch.empty_like(parameter, requires_grad=False).copy_(momentum[name])
+                self.optimizer.state[parameter]["momentum_buffer"] = buffer

@@ -1,0 +1,196 @@
+"""The training loop: frozen is frozen, a cohort is its members, and an interruption changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from trainables.checkpoint import CohortCheckpoint
+from trainables.data import ImageSet
+from trainables.layers import LAYERS
+from trainables.loop import Trained, train_cohort
+from trainables.report import EpochReport
+from trainables.spec import TrainingSpec
+
+DEPTHS = range(1, 18)
+
+
+@pytest.fixture(scope="module")
+def base(base_spec: TrainingSpec, train_images: ImageSet, validation_images: ImageSet) -> Trained:
+    return train_cohort([base_spec], train_images, validation_images)[0]
+
+
+@pytest.fixture(scope="module")
+def transfer(base_spec: TrainingSpec) -> TrainingSpec:
+    return replace(base_spec, source=base_spec, frozen_layers=1, seed=4)
+
+
+@pytest.fixture(scope="module")
+def cohort(
+    transfer: TrainingSpec, base: Trained, train_images: ImageSet, validation_images: ImageSet
+) -> dict[int, Trained]:
+    members = [transfer.at_depth(depth) for depth in DEPTHS]
+    results = train_cohort(members, train_images, validation_images, base.state)
+    return {result.spec.frozen_layers: result for result in results}
+
+
+def keys_of_layers(first: int, last: int, state: dict[str, torch.Tensor]) -> list[str]:
+    names = [name for layer in LAYERS["resnet50_slim"][first:last] for name in layer.modules]
+    return [key for key in state if any(key.startswith(f"{name}.") for name in names)]
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_frozen_layers_keep_every_parameter_and_buffer_bit_for_bit(
+    depth: int, cohort: dict[int, Trained], base: Trained
+) -> None:
+    frozen = keys_of_layers(0, depth, base.state)
+    assert any("running_mean" in key for key in frozen)
+    for key in frozen:
+        assert torch.equal(cohort[depth].state[key], base.state[key]), key
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_layers_above_the_cut_are_trained_anew(depth: int, cohort: dict[int, Trained], base: Trained) -> None:
+    state = cohort[depth].state
+    for key in keys_of_layers(depth, 18, state):
+        if key.endswith("weight") and state[key].ndim > 1:
+            assert not torch.equal(state[key], base.state[key]), key
+
+
+@pytest.mark.parametrize("depth", [1, 8, 16, 17])
+def test_a_cohort_trains_exactly_what_its_members_would_alone(
+    depth: int,
+    cohort: dict[int, Trained],
+    base: Trained,
+    train_images: ImageSet,
+    validation_images: ImageSet,
+) -> None:
+    together = cohort[depth]
+    alone = train_cohort([together.spec], train_images, validation_images, base.state)[0]
+    assert alone.state.keys() == together.state.keys()
+    for key, value in alone.state.items():
+        assert torch.equal(value, together.state[key]), key
+    for mine, theirs in zip(alone.history, together.history, strict=True):
+        assert {**mine, "seconds": 0} == {**theirs, "seconds": 0}
+
+
+def test_training_learns(base: Trained, cohort: dict[int, Trained]) -> None:
+    assert base.history[-1]["train_loss"] < base.history[0]["train_loss"]
+    assert all(result.history[-1]["train_loss"] < 3 for result in cohort.values())
+
+
+def test_drifting_batchnorm_changes_frozen_statistics_and_no_parameter(
+    transfer: TrainingSpec, base: Trained, train_images: ImageSet, validation_images: ImageSet
+) -> None:
+    spec = replace(transfer, frozen_layers=5, frozen_batchnorm="train")
+    state = train_cohort([spec], train_images, validation_images, base.state)[0].state
+    for key in keys_of_layers(0, 5, state):
+        is_statistic = "running" in key or "num_batches" in key
+        assert torch.equal(state[key], base.state[key]) != is_statistic, key
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.mark.parametrize("depths", [[0], [2, 17]])
+def test_an_interrupted_training_goes_on_as_if_nothing_had_happened(
+    depths: list[int],
+    base_spec: TrainingSpec,
+    base: Trained,
+    train_images: ImageSet,
+    validation_images: ImageSet,
+    tmp_path: Path,
+) -> None:
+    longer = replace(base_spec, epochs=6)
+    source = base.state if depths != [0] else None
+    members = [replace(longer, source=base_spec, frozen_layers=n) if n else longer for n in depths]
+    whole = train_cohort(members, train_images, validation_images, source)
+    seen = []
+
+    def stop_after_three(report: EpochReport) -> None:
+        seen.append(report.epoch)
+        if report.epoch == 3:
+            raise Interrupted
+
+    checkpoint = CohortCheckpoint(tmp_path / "cohort")
+    with pytest.raises(Interrupted):
+        train_cohort(
+            members, train_images, validation_images, source, checkpoint=checkpoint, report=stop_after_three
+        )
+    resumed = train_cohort(
+        members,
+        train_images,
+        validation_images,
+        source,
+        checkpoint=checkpoint,
+        report=lambda report: seen.append(report.epoch),
+    )
+    assert seen == [1, 2, 3, 4, 5, 6]
+    for one, other in zip(whole, resumed, strict=True):
+        assert all(torch.equal(one.state[key], other.state[key]) for key in one.state)
+        assert [row["top1"] for row in one.history] == [row["top1"] for row in other.history]
+
+
+def test_some_members_can_go_on_from_their_cohorts_checkpoint(
+    transfer: TrainingSpec, base: Trained, train_images: ImageSet, validation_images: ImageSet, tmp_path: Path
+) -> None:
+    checkpoint = CohortCheckpoint(tmp_path / "cohort")
+    members = [transfer.at_depth(depth) for depth in (3, 9, 15)]
+    train_cohort(members, train_images, validation_images, base.state, checkpoint=checkpoint)
+    epochs: list[int] = []
+    train_cohort(
+        members[1:],
+        train_images,
+        validation_images,
+        base.state,
+        checkpoint=checkpoint,
+        report=lambda report: epochs.append(report.epoch),
+    )
+    assert epochs == []
+
+
+def test_a_damaged_checkpoint_costs_a_repetition_only(
+    base_spec: TrainingSpec, train_images: ImageSet, validation_images: ImageSet, tmp_path: Path
+) -> None:
+    checkpoint = CohortCheckpoint(tmp_path)
+    train_cohort([base_spec], train_images, validation_images, checkpoint=checkpoint)
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(file.read_bytes()[:1000])
+    epochs: list[int] = []
+    train_cohort(
+        [base_spec],
+        train_images,
+        validation_images,
+        checkpoint=checkpoint,
+        report=lambda report: epochs.append(report.epoch),
+    )
+    assert epochs == [1, 2]
+
+
+def test_a_branch_whose_loss_is_not_finite_fails_alone(
+    transfer: TrainingSpec, base: Trained, train_images: ImageSet, validation_images: ImageSet
+) -> None:
+    broken = dict(base.state)
+    broken["layer3.5.conv1.weight"] = torch.full_like(broken["layer3.5.conv1.weight"], float("nan"))
+    shallow, deep = train_cohort(
+        [transfer.at_depth(2), transfer.at_depth(16)], train_images, validation_images, broken
+    )
+    assert shallow.failure is None
+    assert len(shallow.history) == 2
+    assert deep.failure == "the training loss was nan in epoch 1"
+
+
+def test_members_must_be_of_one_cohort(
+    transfer: TrainingSpec, train_images: ImageSet, validation_images: ImageSet
+) -> None:
+    with pytest.raises(ValueError, match="alike"):
+        train_cohort([transfer, replace(transfer, seed=9)], train_images, validation_images)
+
+
+def test_top5_counts_the_label_among_the_five_best(base: Trained) -> None:
+    assert all(row["top5"] == 100 for row in base.history)  # Three classes: all are among the best five.
+    assert all(0 <= row["top1"] <= 100 for row in base.history)

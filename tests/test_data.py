@@ -1,0 +1,66 @@
+"""Images, fractions and order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from datagen.errors import InputError
+from datagen.shards import ImageRow, publish_dataset
+from tests.conftest import noisy_rows, png
+from trainables.data import ImageSet, epoch_batches, fraction_subset, load_images, steps_per_epoch
+
+LABELS = torch.arange(4).repeat(64)
+
+
+def test_images_are_decoded_to_rgb_in_order(train_images: ImageSet) -> None:
+    assert train_images.images.shape == (48, 3, 32, 32)
+    assert train_images.labels[:6].tolist() == [0, 1, 2, 0, 1, 2]
+
+
+def test_a_grey_image_has_three_equal_channels(tmp_path: Path) -> None:
+    import numpy as np
+
+    row = ImageRow(png(np.arange(64, dtype=np.uint8).reshape(8, 8)), "a/0.png", 0, "a", 0)
+    publish_dataset(tmp_path, [[row]], split="train", class_names=("a",), description={})
+    images = load_images(tmp_path).images
+    assert torch.equal(images[0, 0], images[0, 2])
+
+
+def test_an_image_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
+    rows = [*noisy_rows(1, 0), ImageRow(b"not a picture", "circle/broken.png", 0, "circle", 1)]
+    publish_dataset(tmp_path, [rows], split="train", class_names=("circle", "square", "cross"), description={})
+    with pytest.raises(InputError, match=r"circle/broken\.png .* cannot be decoded"):
+        load_images(tmp_path)
+
+
+@pytest.mark.parametrize("fraction", [1 / 2, 1 / 8, 1 / 64])
+def test_a_fraction_is_class_balanced(fraction: float) -> None:
+    chosen = LABELS[fraction_subset(LABELS, fraction, seed=0)]
+    assert chosen.bincount().tolist() == [round(64 * fraction)] * 4
+
+
+def test_a_smaller_fraction_lies_inside_a_larger_one() -> None:
+    sets = [set(fraction_subset(LABELS, 1 / 2**k, seed=3).tolist()) for k in range(7)]
+    assert all(smaller < larger for larger, smaller in zip(sets, sets[1:], strict=False))
+
+
+def test_at_least_one_image_of_a_class_remains() -> None:
+    assert len(fraction_subset(LABELS, 1 / 1000, seed=0)) == 4
+
+
+def test_the_order_depends_on_seed_and_epoch_alone() -> None:
+    def order(seed: int, epoch: int) -> list[list[int]]:
+        return [batch.tolist() for batch in epoch_batches(torch.arange(100), 32, seed, epoch)]
+
+    assert order(0, 1) == order(0, 1)
+    assert order(0, 1) != order(0, 2)
+    assert order(0, 1) != order(1, 1)
+    assert [len(batch) for batch in order(0, 1)] == [32, 32, 32]
+
+
+def test_a_set_below_one_batch_makes_one_step() -> None:
+    assert steps_per_epoch(5, 32) == 1
+    assert [len(batch) for batch in epoch_batches(torch.arange(5), 32, 0, 1)] == [5]
