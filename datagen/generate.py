@@ -77,9 +77,9 @@ def _draw_missing(spec: GeneratedDataset, folder: Path, missing: list[int], work
     drawn = tasks.map_batches(
         ShardPainter,
         batch_size=1,
-        compute=ray.data.ActorPoolStrategy(
-            min_size=1, max_size=min(workers, len(missing)), max_tasks_in_flight_per_actor=2
-        ),
+        # A fixed size: the pool starts with the actors that find room, and the others join when room is made. One that
+        # grows by itself stayed at a single actor for a whole pocket data set.
+        compute=ray.data.ActorPoolStrategy(size=min(workers, len(missing)), max_tasks_in_flight_per_actor=2),
         num_cpus=0 if gpus else 1,
         num_gpus=gpus or None,
         fn_constructor_kwargs={"spec": spec, "folder": folder, "device": "cuda" if gpus else "cpu"},

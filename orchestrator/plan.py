@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from datagen.errors import InputError
 from datagen.spec import DatasetSpec, GeneratedDataset
@@ -154,19 +153,33 @@ def _split_for(cohorts: list[list[TrainingSpec]], slots: int, rates: Rates) -> l
 
 
 def split_cohort(members: Sequence[TrainingSpec], pieces: int, rates: Rates) -> list[list[TrainingSpec]]:
-    """Cuts a cohort into at most `pieces` runs of neighbouring depths of about equal cost.
+    """Cuts a cohort into `pieces` runs of neighbouring depths (or one for each member, if fewer) of about equal cost.
 
     Neighbours stay together because a piece pays for the trunk up to its own deepest cut: shallow pieces pay little.
     """
     ordered = sorted(members, key=lambda member: member.frozen_layers)
     pieces = min(pieces, len(ordered))
-    alone = [cohort_seconds([member], rates) for member in ordered]
-    total, done, cuts = sum(alone), 0.0, [0]
-    for position, seconds in enumerate(alone):
-        left = len(ordered) - position
-        if len(cuts) < pieces and position > cuts[-1]:
-            due = done + seconds / 2 > total * len(cuts) / pieces
-            if due or left <= pieces - len(cuts):
-                cuts.append(position)
-        done += seconds
-    return [ordered[start:end] for start, end in pairwise([*cuts, len(ordered)])]
+    low, high = 0.0, cohort_seconds(ordered, rates)
+    for _ in range(30):
+        limit = (low + high) / 2
+        if len(_runs_below(limit, ordered, rates)) <= pieces:
+            high = limit
+        else:
+            low = limit
+    runs = _runs_below(high, ordered, rates)
+    while len(runs) < pieces:
+        longest = max(range(len(runs)), key=lambda position: len(runs[position]))
+        run = runs[longest]
+        runs[longest : longest + 1] = [run[: len(run) // 2], run[len(run) // 2 :]]
+    return runs
+
+
+def _runs_below(limit: float, ordered: Sequence[TrainingSpec], rates: Rates) -> list[list[TrainingSpec]]:
+    """Fills runs one after the other up to a cost of `limit` seconds; a member that costs more stands alone."""
+    runs: list[list[TrainingSpec]] = []
+    for member in ordered:
+        if runs and cohort_seconds([*runs[-1], member], rates) <= limit:
+            runs[-1].append(member)
+        else:
+            runs.append([member])
+    return runs

@@ -118,9 +118,7 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_happened(
 
     checkpoint = CohortCheckpoint(tmp_path / "cohort")
     with pytest.raises(Interrupted):
-        train_cohort(
-            members, train_images, validation_images, source, checkpoint=checkpoint, report=stop_after_three
-        )
+        train_cohort(members, train_images, validation_images, source, checkpoint=checkpoint, report=stop_after_three)
     resumed = train_cohort(
         members,
         train_images,
@@ -176,9 +174,7 @@ def test_a_branch_whose_loss_is_not_finite_fails_alone(
 ) -> None:
     broken = dict(base.state)
     broken["layer3.5.conv1.weight"] = torch.full_like(broken["layer3.5.conv1.weight"], float("nan"))
-    shallow, deep = train_cohort(
-        [transfer.at_depth(2), transfer.at_depth(16)], train_images, validation_images, broken
-    )
+    shallow, deep = train_cohort([transfer.at_depth(2), transfer.at_depth(16)], train_images, validation_images, broken)
     assert shallow.failure is None
     assert len(shallow.history) == 2
     assert deep.failure == "the training loss was nan in epoch 1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,7 @@ def test_a_fraction_is_class_balanced(fraction: float) -> None:
 
 def test_a_smaller_fraction_lies_inside_a_larger_one() -> None:
     sets = [set(fraction_subset(LABELS, 1 / 2**k, seed=3).tolist()) for k in range(7)]
-    assert all(smaller < larger for larger, smaller in zip(sets, sets[1:], strict=False))
+    assert all(smaller < larger for larger, smaller in pairwise(sets))
 
 
 def test_at_least_one_image_of_a_class_remains() -> None:

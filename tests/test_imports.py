@@ -45,9 +45,7 @@ def test_the_training_loop_knows_neither_ray_nor_mlflow(path: Path) -> None:
 
 def test_one_module_talks_to_mlflow() -> None:
     users = [
-        p.name
-        for p in sources("orchestrator")
-        if any(name.split(".")[0] == "mlflow" for name in imported_modules(p))
+        p.name for p in sources("orchestrator") if any(name.split(".")[0] == "mlflow" for name in imported_modules(p))
     ]
     assert users == ["tracking.py"]
 
@@ -61,7 +59,8 @@ def test_planning_loads_neither_torch_nor_ray() -> None:
         "import sys; sys.argv = ['sweep', 'layer_importance', '--plan', 'json', '--store', 'no-such-store'];"
         "import orchestrator.sweep as sweep;"
         "sweep.main(standalone_mode=False);"
-        "heavy = {'torch', 'ray', 'mlflow', 'diffusers', 'timm'} & set(sys.modules); sys.exit(str(heavy) if heavy else 0)"
+        "heavy = {'torch', 'ray', 'mlflow', 'diffusers', 'timm'} & set(sys.modules);"
+        "sys.exit(str(heavy) if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

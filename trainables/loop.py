@@ -97,7 +97,7 @@ class _Cohort:
         self.branches = [Branch(member, world.wrap, world.device) for member in members]
         self._train, self._validation = train, validation
         self._positions = fraction_subset(train.labels, self.spec.fraction, self.spec.seed)
-        self._views = Views(self.spec)
+        self._views = Views(self.spec, len(train))
         self._steps = steps_per_epoch(len(self._positions), self.spec.batch_size)
         self._rates = learning_rates(self.spec, self._steps)
 

@@ -35,6 +35,18 @@ class CosineClassifier(nn.Module):
         return cosine / self.temperature
 
 
+class PointwiseConv2d(nn.Conv2d):
+    """A 1x1 convolution of stride 1 without bias, computed as the matrix product that it is.
+
+    For slim layers on a CPU this is 1.7 times as fast as oneDNN's convolution, forward and backward
+    (`benchmarks/README.md`); the parameter and its name stay the same.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[batch, inputs, height, width] to [batch, outputs, height, width], channels last."""
+        return functional.linear(input.permute(0, 2, 3, 1), self.weight.flatten(1)).permute(0, 3, 1, 2)
+
+
 class Layers(nn.Module):
     """Consecutive layers of a network; its state keeps timm's key names ("layer1.0.conv1.weight")."""
 
@@ -118,6 +130,9 @@ def _resnet50_slim(classes: int) -> ResNet:
     )
     network.conv1 = nn.Conv2d(3, width, kernel_size=3, stride=2, padding=1, bias=False)
     nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.stride == (1, 1):
+            module.__class__ = PointwiseConv2d
     return network
 
 

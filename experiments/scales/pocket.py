@@ -26,5 +26,5 @@ SCALE = Scale(
         "batch_size": 128,
         "learning_rate": 0.4,
     },
-    rates=Rates(generated=60, trained=2000, prepared=8000, startup=15, machine="one core of an Intel Xeon"),
+    rates=Rates(generated=65, trained=2800, prepared=30000, startup=15, machine="one core of an Intel Xeon"),
 )

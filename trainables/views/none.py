@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import Tensor
 from torchvision.transforms import v2
 
 from trainables.spec import TrainingSpec
 
 
-def plain_view(spec: TrainingSpec) -> Callable[[Tensor], Tensor]:
-    """Images [..., 3, height, width] uint8 to [..., 3, image_size, image_size]; the same size passes through untouched.
+class PlainView:
+    """Resize 256 and centre crop 224, bilinear, or the same at another size (papers.md, section 1, evaluation).
 
-    Resize 256 and centre crop 224, bilinear (papers.md, section 1, evaluation). Below 64 px the margin would cut the
-    objects of data sets made at that size, so there the whole image is kept.
+    Below 64 px the margin would cut the objects of data sets made at that size, so there the whole image is kept.
     """
-    size = spec.image_size
-    resized = round(size * 256 / 224) if size >= 64 else size
-    transform = v2.Compose([v2.Resize(resized, antialias=True), v2.CenterCrop(size)])
 
-    def view(images: Tensor) -> Tensor:
-        if images.shape[-2:] == (size, size) and resized == size:
+    uniforms = 0
+
+    def __init__(self, spec: TrainingSpec) -> None:
+        self._size = spec.image_size
+        self._resized = round(self._size * 256 / 224) if self._size >= 64 else self._size
+        self._transform = v2.Compose([v2.Resize(self._resized, antialias=True), v2.CenterCrop(self._size)])
+
+    def __call__(self, images: Tensor, uniforms: Tensor) -> Tensor:
+        """Images of the right size already pass through untouched; `uniforms` is not used."""
+        if images.shape[-2:] == (self._size, self._size) and self._resized == self._size:
             return images
-        result: Tensor = transform(images)
+        result: Tensor = self._transform(images)
         return result
-
-    return view

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import Tensor
-from torchvision.transforms import v2
 
 from trainables.spec import TrainingSpec
+from trainables.views.operators import CROP_UNIFORMS, crop_boxes, flipped, resized_crops
 
 
-def pytorch_example(spec: TrainingSpec) -> Callable[[Tensor], Tensor]:
+class PyTorchExample:
     """RandomResizedCrop keeping `minimum_crop`..1 of the area (the example: 0.08), bilinear; a flip half the time."""
-    size = spec.image_size
 
-    def transform(antialias: bool) -> v2.Compose:
-        crop = v2.RandomResizedCrop(size, scale=(spec.minimum_crop, 1.0), antialias=antialias)
-        return v2.Compose([crop, v2.RandomHorizontalFlip(0.5)])
+    uniforms = CROP_UNIFORMS + 1
 
-    shrinking, enlarging = transform(antialias=True), transform(antialias=False)
+    def __init__(self, spec: TrainingSpec) -> None:
+        self._size = spec.image_size
+        self._scale = (spec.minimum_crop, 1.0)
 
-    def view(image: Tensor) -> Tensor:
-        # A crop of an image no larger than the output is only ever enlarged: antialiasing would change nothing there,
-        # and costs 150 of 220 microseconds an image.
-        result: Tensor = (enlarging if max(image.shape[-2:]) <= size else shrinking)(image)
-        return result
-
-    return view
+    def __call__(self, images: Tensor, uniforms: Tensor) -> Tensor:
+        """The crops, float32."""
+        height, width = images.shape[-2:]
+        boxes = crop_boxes(height, width, self._scale, (3 / 4, 4 / 3), uniforms[:, :CROP_UNIFORMS])
+        return flipped(resized_crops(images, boxes, self._size), uniforms[:, CROP_UNIFORMS])

@@ -1,0 +1,79 @@
+"""Image operators on whole batches, each sample with its own parameters drawn from its own row of uniform numbers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torchvision.transforms.v2 import functional as reference
+
+CROP_ATTEMPTS = 10
+CROP_UNIFORMS = 2 * CROP_ATTEMPTS + 2
+"""Uniform numbers that one random crop takes: area and ratio of each attempt, then the corner."""
+
+
+def crop_boxes(
+    height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float], uniforms: Tensor
+) -> Tensor:
+    """Boxes [batch, 4] int64 (top, left, height, width) of random resized crops.
+
+    The distribution of torchvision's `RandomResizedCrop.get_params`: ten attempts at a share of the area in `scale`
+    and a log-uniform aspect `ratio`; the first that fits, else the centre, as large as `ratio` allows.
+
+    Args:
+        height: of the images, pixels.
+        width: of the images, pixels.
+        scale: smallest and largest share of the area.
+        ratio: smallest and largest width / height.
+        uniforms: [batch, CROP_UNIFORMS] in 0..1.
+    """
+    area = height * width * (scale[0] + (scale[1] - scale[0]) * uniforms[:, :CROP_ATTEMPTS])
+    low, high = torch.tensor(ratio, dtype=torch.float64).log()
+    aspect = (low + (high - low) * uniforms[:, CROP_ATTEMPTS : 2 * CROP_ATTEMPTS]).exp()
+    widths, heights = (area * aspect).sqrt().round(), (area / aspect).sqrt().round()
+    fits = (widths > 0) & (widths <= width) & (heights > 0) & (heights <= height)
+    first = fits.int().argmax(1, keepdim=True)
+    chosen_width, chosen_height = widths.gather(1, first).squeeze(1), heights.gather(1, first).squeeze(1)
+    none_fits = ~fits.any(1)
+    chosen_width = torch.where(none_fits, min(width, round(height * ratio[1])), chosen_width)
+    chosen_height = torch.where(none_fits, min(height, round(width / ratio[0])), chosen_height)
+    top = torch.where(
+        none_fits, (height - chosen_height) // 2, (uniforms[:, -2] * (height - chosen_height + 1)).floor()
+    )
+    left = torch.where(none_fits, (width - chosen_width) // 2, (uniforms[:, -1] * (width - chosen_width + 1)).floor())
+    return torch.stack([top, left, chosen_height, chosen_width], dim=1).long()
+
+
+def resized_crops(images: Tensor, boxes: Tensor, size: int) -> Tensor:
+    """Crops each image [batch, 3, height, width] uint8 to its box and resizes it to float32 [batch, 3, size, size].
+
+    Bilinear, as torchvision's `resized_crop`. Where every crop is enlarged, one sampling of the whole batch does it;
+    shrinking needs antialiasing, which is done image by image.
+    """
+    if bool((boxes[:, 2:] > size).any()):
+        crops = [
+            reference.resized_crop(image.float(), *box, [size, size], antialias=True)
+            for image, box in zip(images, boxes.tolist(), strict=True)
+        ]
+        return torch.stack(crops)
+    height, width = images.shape[-2:]
+    centres = (torch.arange(size, device=images.device, dtype=torch.float32) + 0.5) / size
+    rows = _source_positions(centres, boxes[:, 0], boxes[:, 2], height)
+    columns = _source_positions(centres, boxes[:, 1], boxes[:, 3], width)
+    grid = torch.stack([columns[:, None, :].expand(-1, size, -1), rows[:, :, None].expand(-1, -1, size)], dim=-1)
+    return functional.grid_sample(images.float(), grid, mode="bilinear", align_corners=False)
+
+
+def _source_positions(centres: Tensor, start: Tensor, length: Tensor, extent: int) -> Tensor:
+    """Where each output pixel [size] lies in the image, in grid_sample's -1..1, for every box: [batch, size].
+
+    Clamped to the centres of the box's own pixels, so that nothing outside the crop is mixed in.
+    """
+    position = centres * length[:, None] - 0.5
+    inside = torch.minimum(position.clamp(min=0), length[:, None] - 1.0) + start[:, None]
+    return (2 * inside + 1) / extent - 1
+
+
+def flipped(images: Tensor, uniforms: Tensor) -> Tensor:
+    """Mirrors those images [batch, 3, height, width] left to right whose number [batch] is below one half."""
+    return torch.where((uniforms < 0.5)[:, None, None, None], images.flip(-1), images)
