@@ -7,7 +7,6 @@ generating, training bases and training cohorts.
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -65,23 +64,13 @@ class Outcome:
 
 
 def join_cluster(address: str | None) -> Cluster:
-    """Joins the Ray cluster at `address`, or starts one on this machine that listens on 127.0.0.1 only.
+    """Joins the Ray cluster at `address`, or starts one on this machine. Call `ray_environment.prepare` before.
 
     Raises:
         InputError: there is no cluster at that address.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Its tables ignore verbose=0.
-    os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
-    os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
-    # Ray is told the folder that holds the packages by its working directory; a `uv run` environment is not re-created.
-    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
-    local = {} if address else {"include_dashboard": True, "_node_ip_address": "127.0.0.1"}
-    if not address and not os.environ.get("RAY_AUTH_MODE"):
-        # Ray would write a token to the home folder and ask for it in the browser; this machine alone sees the port.
-        os.environ["RAY_AUTH_MODE"] = "disabled"
+    local = {} if address else {"include_dashboard": True}
     try:
         context = ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -98,9 +87,17 @@ def join_cluster(address: str | None) -> Cluster:
 
 
 def run_plan(work: Sequence[Work], store: Store, cluster: Cluster, watchers: Sequence[Watcher]) -> Outcome:
-    """Runs all `work`, each as soon as what it needs is there, the longest first."""
+    """Runs all `work`, each as soon as what it needs is there, the longest first.
+
+    Raises:
+        InputError: a training asks for more workers than the cluster has room for.
+    """
+    if (most := max((item.workers for item in work), default=1)) > cluster.slots:
+        kind = "GPUs" if cluster.gpus else "CPUs"
+        raise InputError(f"workers={most} needs {most} {kind}, but the cluster has {cluster.slots}.")
     outcome = Outcome()
-    board = _Board(work, Resources(store.root, cluster.slots, 1.0 if cluster.gpus else 0.0), outcome, watchers)
+    resources = Resources(store.root, cluster.slots, 1.0 if cluster.gpus else 0.0)
+    board = _Board(work, resources, cluster.slots, outcome, watchers)
     tuner = tune.Tuner(
         tune.with_resources(run_work, lambda config: _placement(config["work"], cluster)),
         tune_config=tune.TuneConfig(
@@ -124,9 +121,10 @@ class _Board:
     """Which works wait, run, are done or have failed."""
 
     def __init__(
-        self, work: Sequence[Work], resources: Resources, outcome: Outcome, watchers: Sequence[Watcher]
+        self, work: Sequence[Work], resources: Resources, slots: int, outcome: Outcome, watchers: Sequence[Watcher]
     ) -> None:
         self.waiting = sorted(work, key=lambda item: -item.seconds)
+        self.slots = slots
         self.resources, self.outcome, self.watchers = resources, outcome, watchers
         self.running: dict[str, Work] = {}
         self._made: set[str] = set()
@@ -135,11 +133,21 @@ class _Board:
     def next_ready(self, trial_id: str) -> Work | None:
         """Takes the longest work whose needs are met."""
         for work in self.waiting:
-            if work.needs <= self._made:
+            if work.needs <= self._made and self._has_room(work):
                 self.waiting.remove(work)
                 self.running[trial_id] = work
                 return work
         return None
+
+    def _has_room(self, work: Work) -> bool:
+        """Whether the workers that `work` starts itself will fit; one that trains in Tune's process is Tune's care.
+
+        Two distributed trainings that each hold a part of the cluster would wait for each other for ever.
+        """
+        if work.workers == 1:
+            return True
+        busy = sum(other.workers for other in self.running.values() if other.workers > 1)
+        return busy + work.workers <= self.slots
 
     def done(self, trial_id: str) -> None:
         work = self.running.pop(trial_id, None)
@@ -170,7 +178,7 @@ class _Board:
         return self  # Tune copies what it is configured with; there is one board.
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_Board, ((), self.resources, Outcome(), ()))  # Tune writes its state to disk, which nobody reads.
+        return (_Board, ((), self.resources, 1, Outcome(), ()))  # Tune writes its state to disk, which nobody reads.
 
 
 class _ReadyWork(Searcher):
@@ -233,7 +241,7 @@ class _Relay(tune.Callback):
 
 def _placement(work: Work, cluster: Cluster) -> tune.PlacementGroupFactory:
     """A training takes a GPU and a share of the CPUs, or a CPU; a driver of other processes takes next to nothing."""
-    if not work.members or work.members[0].workers > 1:
+    if not work.members or work.workers > 1:
         # Tune refuses an empty request, and a fraction of a CPU could keep the actors it starts from fitting.
         return tune.PlacementGroupFactory([{"memory": 1024**2}])
     if cluster.gpus:

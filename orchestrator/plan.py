@@ -34,6 +34,11 @@ class Work:
         """The trainings of a cohort; empty for a data set."""
         return tuple(spec for spec in self.makes if isinstance(spec, TrainingSpec))
 
+    @property
+    def workers(self) -> int:
+        """Data-parallel workers of a cohort; 1 for a data set."""
+        return self.members[0].workers if self.members else 1
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -50,8 +55,9 @@ class Plan:
         return [spec for spec in self.artifacts if spec.fingerprint not in self.existing]
 
     def work(self, slots: int = 1) -> list[Work]:
-        """The work that makes what is missing, cut into at least `slots` pieces at every stage where it can be."""
+        """The work that makes what is missing, in at least as many pieces as `slots` (CPUs or GPUs) can run at once."""
         rates = self.scale.rates
+        slots //= max(spec.workers for spec in self.trials)
         missing = self.missing()
         datasets = [_dataset_work(spec, rates) for spec in missing if isinstance(spec, GeneratedDataset)]
         cohorts: dict[str, list[TrainingSpec]] = defaultdict(list)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 from rich.console import Console
 
+from datagen.identity import fingerprint_of
+from datagen.shards import write_json
 from orchestrator.plan import Plan
 from orchestrator.progress import Progress
+from orchestrator.ray_environment import prepare
 from orchestrator.results import finished_models
 from orchestrator.store import Store
 from orchestrator.tracking import Tracker, check_tracking, tracking_uri, ui_command
@@ -22,19 +28,39 @@ def run_study(plan: Plan, store: Store, address: str | None, command: str, conso
         highlight=False,
     )
     console.print(f"MLflow: {ui_command(tracking_uri(store))}", highlight=False, soft_wrap=True)
-    if not plan.missing():
+    if not plan.missing() and _is_recorded(plan, store):
         return _finish(plan, store, command, console, tracker=None, interrupted=False)
     with Tracker(plan, store) as tracker:
-        interrupted = _run_missing(plan, store, address, console, tracker)
+        interrupted = bool(plan.missing()) and _run_missing(plan, store, address, console, tracker)
         code = _finish(plan, store, command, console, tracker, interrupted)
-    for reason in dict.fromkeys(tracker.lost):
-        console.print(f"[yellow]Not recorded in MLflow:[/yellow] {reason}", highlight=False)
+    if tracker.lost:
+        reasons = ", ".join(dict.fromkeys(tracker.lost))
+        console.print(f"[yellow]Not all is in MLflow:[/yellow] {reasons}. The same command tries again.")
+    elif not interrupted:
+        write_json(_record_note(plan, store), _record(plan, store))
     return code
+
+
+def _is_recorded(plan: Plan, store: Store) -> bool:
+    """Whether an earlier run brought this very plan into the tracking store, so that opening it can be spared."""
+    try:
+        return bool(json.loads(_record_note(plan, store).read_text()) == _record(plan, store))
+    except (OSError, ValueError):
+        return False
+
+
+def _record(plan: Plan, store: Store) -> dict[str, str]:
+    return {"uri": tracking_uri(store), "trials": fingerprint_of([spec.fingerprint for spec in plan.trials])}
+
+
+def _record_note(plan: Plan, store: Store) -> Path:
+    return store.study_folder(plan.study.name, plan.scale.name) / "recorded.json"
 
 
 def _run_missing(plan: Plan, store: Store, address: str | None, console: Console, tracker: Tracker) -> bool:
     """Runs the plan's work on Ray; whether it was interrupted."""
     with console.status("Starting Ray") if console.is_terminal else _Line(console, "Starting Ray"):
+        prepare(address)
         from orchestrator.execute import join_cluster, run_plan
 
         cluster = join_cluster(address)
@@ -65,12 +91,12 @@ def _finish(
     if interrupted:
         console.print("Interrupted. The same command goes on where this one stopped.")
         return INTERRUPTED
-    console.print(
-        f"Next: {command} --seeds 3 (the spread over seeds), or --plan to see what a change would cost.",
-        highlight=False,
-        soft_wrap=True,
-    )
-    return DONE if complete else SOME_FAILED
+    if not complete:
+        return SOME_FAILED
+    store.clear_partial()
+    if not any(spec.seed for spec in plan.trials):
+        console.print(f"Next: {command} --seeds 3    for the spread over seeds", highlight=False, soft_wrap=True)
+    return DONE
 
 
 class _Line:

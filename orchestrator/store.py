@@ -192,6 +192,10 @@ class Store:
             return [f"{folder / MANIFEST} cannot be read"]
         return damaged_files(folder, shards, checksums=checksums)
 
+    def clear_partial(self) -> None:
+        """Removes what unfinished work has left; to be called when nothing is unfinished."""
+        shutil.rmtree(self.root / "partial", ignore_errors=True)
+
     def check(self, spec: DatasetSpec | TrainingSpec, *, checksums: bool = False) -> None:
         """Refuses a damaged artifact.
 

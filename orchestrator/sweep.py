@@ -77,11 +77,19 @@ def main(
             made = make_plan(chosen, world, seeds, opened)
             sys.exit(run_study(made, opened, address, command, console))
     except InputError as error:
-        Console(stderr=True, soft_wrap=True).print(f"Error: {error}", style="red", highlight=False, markup=False)
+        _complain(str(error))
+        sys.exit(2)
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        _complain(f"{error.strerror or error}{where}. Mend it, then give the same command again.")
         sys.exit(2)
     except KeyboardInterrupt:
         Console(stderr=True).print("Interrupted. The same command goes on where this one stopped.")
         sys.exit(130)
+
+
+def _complain(sentence: str) -> None:
+    Console(stderr=True, soft_wrap=True).print(f"Error: {sentence}", style="red", highlight=False, markup=False)
 
 
 def _list_studies(console: Console) -> None:

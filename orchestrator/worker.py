@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,10 +42,10 @@ def run_work(config: dict[str, Any]) -> None:
         else:
             _generate(work.makes[0], resources, report)  # type: ignore[arg-type]
     except Exception as error:
-        reason = _input_error(error)
+        reason = _lasting_reason(error)
         if reason is None:
             raise
-        report(WorkFailed(str(reason)))
+        report(WorkFailed(reason))
 
 
 def _generate(spec: GeneratedDataset, resources: Resources, report: Callable[[object], None]) -> None:
@@ -62,7 +63,7 @@ def _generate(spec: GeneratedDataset, resources: Resources, report: Callable[[ob
 
 
 def _train(work: Work, resources: Resources, report: Callable[[object], None]) -> None:
-    if work.members[0].workers == 1:
+    if work.workers == 1:
         train_and_publish(work.members, resources.store, report)
     else:
         from orchestrator.distributed import train_with_ray_train
@@ -135,10 +136,13 @@ def _decoded(folder: Path) -> Any:
     return load_images(folder)
 
 
-def _input_error(error: BaseException | None) -> InputError | None:
-    """The user's mistake behind an exception, also through Ray's wrappers."""
+def _lasting_reason(error: BaseException | None) -> str | None:
+    """The user's mistake or the full disk behind an exception, through all wrappers; None if a retry may help."""
     while error is not None:
         if isinstance(error, InputError):
-            return error
+            return str(error)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            where = f" ({error.filename})" if error.filename else ""
+            return f"{error.strerror}{where}. Free space, then give the same command again: it goes on from here."
         error = getattr(error, "cause", None) or error.__cause__
     return None
