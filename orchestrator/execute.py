@@ -7,6 +7,7 @@ generating, training bases and training cohorts.
 from __future__ import annotations
 
 import logging
+import socket
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -70,6 +71,8 @@ def join_cluster(address: str | None) -> Cluster:
         InputError: there is no cluster at that address.
     """
     warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
+    if address not in (None, "auto"):
+        _check_reachable(str(address))
     local = {} if address else {"include_dashboard": True}
     try:
         context = ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
@@ -84,6 +87,17 @@ def join_cluster(address: str | None) -> Cluster:
         gpus=int(resources.get("GPU", 0)),
         started_here=address is None,
     )
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself tries for minutes, in silence, to reach a cluster that is not there."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        raise InputError(f"--address {address!r} is neither auto, host:port nor ray://host:port.")
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise InputError(f"No Ray cluster can be reached at {address}: {error.strerror or error}.") from error
 
 
 def run_plan(work: Sequence[Work], store: Store, cluster: Cluster, watchers: Sequence[Watcher]) -> Outcome:

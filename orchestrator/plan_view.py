@@ -10,7 +10,15 @@ from rich.table import Table
 from datagen.spec import RealDataset
 from orchestrator.plan import Plan, Spec
 from orchestrator.progress import duration
+from orchestrator.study import load_study, study_names
 from trainables.spec import TrainingSpec
+
+
+def show_studies(console: Console) -> None:
+    """Lists the studies with their questions."""
+    for name in study_names():
+        console.print(f"[bold]{name}[/bold]\n    {load_study(name).question}", highlight=False)
+    console.print("\nRun one: python -m orchestrator.sweep STUDY   See what it would do: ... STUDY --plan")
 
 
 def plan_document(plan: Plan) -> dict[str, Any]:

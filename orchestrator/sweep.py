@@ -17,10 +17,10 @@ from rich.console import Console
 from datagen.errors import InputError
 from orchestrator.overrides import apply_overrides
 from orchestrator.plan import make_plan, repair
-from orchestrator.plan_view import plan_document, show_plan
+from orchestrator.plan_view import plan_document, show_plan, show_studies
 from orchestrator.run import run_study
 from orchestrator.store import Store
-from orchestrator.study import load_scale, load_study, study_names
+from orchestrator.study import load_scale, load_study
 
 
 @click.command(context_settings={"max_content_width": 110})
@@ -55,7 +55,7 @@ def main(
         settings, plan = (plan, *settings), "table"
     try:
         if study is None:
-            _list_studies(console)
+            show_studies(console)
             return
         if plan not in (None, "table", "json"):
             raise InputError(f"--plan shows a table or json, not {plan!r}.")
@@ -90,12 +90,6 @@ def main(
 
 def _complain(sentence: str) -> None:
     Console(stderr=True, soft_wrap=True).print(f"Error: {sentence}", style="red", highlight=False, markup=False)
-
-
-def _list_studies(console: Console) -> None:
-    for name in study_names():
-        console.print(f"[bold]{name}[/bold]\n    {load_study(name).question}", highlight=False)
-    console.print("\nRun one: python -m orchestrator.sweep STUDY   See what it would do: ... STUDY --plan")
 
 
 if __name__ == "__main__":
