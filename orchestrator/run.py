@@ -33,6 +33,8 @@ def run_study(plan: Plan, store: Store, address: str | None, command: str, conso
     with Tracker(plan, store) as tracker:
         interrupted = bool(plan.missing()) and _run_missing(plan, store, address, console, tracker)
         code = _finish(plan, store, command, console, tracker, interrupted)
+        if tracker.pending:
+            console.print("Writing the last records to MLflow")
     if tracker.lost:
         reasons = ", ".join(dict.fromkeys(tracker.lost))
         console.print(f"[yellow]Not all is in MLflow:[/yellow] {reasons}. The same command tries again.")

@@ -73,6 +73,11 @@ class Tracker:
         self._thread.join()
 
     @property
+    def pending(self) -> int:
+        """How many writes are still waiting."""
+        return self._queue.qsize() if self._thread.is_alive() else 0
+
+    @property
     def lost(self) -> Sequence[str]:
         """What could not be written, after `__exit__`."""
         return self._lost
@@ -126,6 +131,9 @@ class Tracker:
 
     def _open_study(self) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        # MLflow's own retries would try an absent server for minutes before saying so; ours are `RETRY_SECONDS`.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
         from mlflow import MlflowClient
         from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 
