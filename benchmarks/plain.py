@@ -42,14 +42,15 @@ class Augmented(Dataset[tuple[Tensor, int]]):
     """Images with a transform for each, as `torchvision.datasets.ImageFolder` has it."""
 
     def __init__(self, images: ImageSet, transform: v2.Transform) -> None:
-        self._images, self._transform = images, transform
+        assert isinstance(images.images, Tensor)
+        self._pixels, self._labels, self._transform = images.images, images.labels, transform
 
     def __len__(self) -> int:
-        return len(self._images)
+        return len(self._labels)
 
     def __getitem__(self, position: int) -> tuple[Tensor, int]:
         """One transformed image and its label."""
-        return self._transform(self._images.images[position]), int(self._images.labels[position])
+        return self._transform(self._pixels[position]), int(self._labels[position])
 
 
 def train(task: PlainTask, images: tuple[ImageSet, ImageSet] | None = None) -> tuple[dict[str, Tensor], list[float]]:
@@ -90,7 +91,7 @@ def train(task: PlainTask, images: tuple[ImageSet, ImageSet] | None = None) -> t
 
 def _network(task: PlainTask) -> tuple[nn.Module, list[nn.Module]]:
     """The network, with its first layers frozen, and those layers."""
-    network = build_layers("resnet50_slim", 10, 0.1, task.seed)
+    network = build_layers("resnet50_slim", 10, task.seed)
     for module in network.modules():
         if type(module).__name__ == "PointwiseConv2d":
             module.__class__ = nn.Conv2d  # timm's own network

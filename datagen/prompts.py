@@ -20,6 +20,11 @@ def wordnet_definitions() -> dict[str, str]:
     return dict(line.split("\t", 1) for line in path.read_text().splitlines())
 
 
+def class_prompt(class_name: str, wordnet_id: str) -> str:
+    """The definition prompt of a class, or "a photo of a <class>" where it has no WordNet id."""
+    return definition_prompt(class_name, wordnet_id) if wordnet_id else f"a photo of a {class_name}"
+
+
 def definition_prompt(class_name: str, wordnet_id: str) -> str:
     """The prompt "<class name>, <definition>" of a class.
 

@@ -7,6 +7,7 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 from datagen.errors import InputError
@@ -21,6 +22,10 @@ _NOT_SETTINGS = {
     *("train", "validation", "source", "seed"),
 }
 """Fields that a scale or the grid fills in."""
+
+
+FOLDERS = ("images", "generator")
+"""Keys that point a scale to where its real images or its generator are."""
 
 
 @dataclass(frozen=True)
@@ -58,18 +63,21 @@ def apply_overrides(study: Study, scale: Scale, assignments: Sequence[str]) -> t
     known = settings()
     axes: dict[str, Sequence[Any]] = dict(study.axes)
     chosen: dict[type, dict[str, Any]] = {GeneratedDataset: {}, TrainingSpec: {}}
+    folders: dict[str, Path] = {}
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals:
             raise InputError(f"{assignment!r} is not of the form key=value.")
         if key in axes:
             axes[key] = _axis_values(key, text, known)
+        elif key in FOLDERS:
+            folders[key] = Path(text).absolute()
         elif key in known:
             chosen[known[key].spec_class][key] = known[key].value(text)
         else:
-            raise InputError(f"There is no setting {key!r}. {nearest(key, sorted({*known, *axes}))}")
+            raise InputError(f"There is no setting {key!r}. {nearest(key, sorted({*known, *axes, *FOLDERS}))}")
     changed = scale.with_settings(chosen[GeneratedDataset], chosen[TrainingSpec])
-    return replace(study, axes=axes), changed
+    return replace(study, axes=axes), replace(changed, **folders)  # type: ignore[arg-type]
 
 
 def _axis_values(key: str, text: str, known: Mapping[str, Setting]) -> list[Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
-from datagen.errors import InputError
 from datagen.spec import DatasetSpec, GeneratedDataset
 from orchestrator.cost import cohort_seconds, generation_seconds
 from orchestrator.scale import Rates, Scale
@@ -49,6 +49,8 @@ class Plan:
     trials: tuple[TrainingSpec, ...]
     artifacts: tuple[Spec, ...]
     existing: frozenset[str]
+    lacking: tuple[str, ...] = ()
+    """What only the user can provide, a sentence each that says how; nothing can run before."""
 
     def missing(self) -> list[Spec]:
         """The artifacts to make."""
@@ -90,6 +92,8 @@ class Plan:
 def make_plan(study: Study, scale: Scale, seeds: int, store: Store, *, check: bool = True) -> Plan:
     """Plans a study: nothing runs, nothing is written. With `check` every file's size is compared.
 
+    Real images or a generator that are not there are no error here: the plan says what it lacks.
+
     Raises:
         InputError: a spec is invalid, or an artifact in the store is damaged (its size is not what its manifest says).
     """
@@ -100,11 +104,14 @@ def make_plan(study: Study, scale: Scale, seeds: int, store: Store, *, check: bo
         if spec.fingerprint in existing:
             if check:
                 store.check(spec)
-        elif not isinstance(spec, TrainingSpec | GeneratedDataset):
-            raise InputError(
-                f"The {spec.name} images are missing from {store.dataset_folder(spec)}. Import them first."
-            )
-    return Plan(study, scale, trials, artifacts, existing)
+    lacking = [scale.how_to_get(spec) for spec in artifacts if _cannot_be_made(spec, existing)]
+    return Plan(study, scale, trials, artifacts, existing, tuple(dict.fromkeys(lacking)))
+
+
+def _cannot_be_made(spec: Spec, existing: frozenset[str]) -> TypeGuard[DatasetSpec]:
+    if spec.fingerprint in existing or isinstance(spec, TrainingSpec):
+        return False
+    return not (isinstance(spec, GeneratedDataset) and (spec.pipeline_folder / "model_index.json").is_file())
 
 
 def repair(plan: Plan, store: Store) -> list[str]:

@@ -24,13 +24,15 @@ def show_studies(console: Console) -> None:
 def plan_document(plan: Plan) -> dict[str, Any]:
     """The plan as plain values: study, scale, seconds, artifacts (needed before needing), trials.
 
-    An artifact's action is "run" or "reuse"; `needs` are the fingerprints of what it is made from.
+    An artifact's action is "run", "reuse", or "import" if only the user can provide it; `needs` are the fingerprints of
+    what it is made from. `lacking` says what the user must provide first.
     """
     return {
         "study": plan.study.name,
         "scale": plan.scale.name,
         "seconds": round(plan.seconds(), 1),
         "seconds_without_sharing": round(plan.seconds_alone(), 1),
+        "lacking": list(plan.lacking),
         "artifacts": [_artifact(plan, spec) for spec in plan.artifacts],
         "trials": [
             {
@@ -66,7 +68,9 @@ def _dataset_title(spec: Spec) -> str:
 
 
 def _action(plan: Plan, spec: Spec) -> str:
-    return "reuse" if spec.fingerprint in plan.existing else "run"
+    if spec.fingerprint in plan.existing:
+        return "reuse"
+    return "import" if isinstance(spec, RealDataset) else "run"
 
 
 def show_plan(plan: Plan, slots: int, console: Console) -> None:
@@ -88,6 +92,8 @@ def show_plan(plan: Plan, slots: int, console: Console) -> None:
         f"{len(plan.trials) - missing} to reuse, {missing} to run.",
         highlight=False,
     )
+    for sentence in plan.lacking:
+        console.print(f"Missing: {sentence}", style="yellow", highlight=False)
     if missing:
         wall = seconds / slots + rates.startup
         console.print(

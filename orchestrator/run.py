@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from datagen.errors import InputError
 from datagen.identity import fingerprint_of
 from datagen.shards import write_json
 from orchestrator.plan import Plan
@@ -20,7 +21,13 @@ DONE, SOME_FAILED, INTERRUPTED = 0, 1, 130
 
 
 def run_study(plan: Plan, store: Store, address: str | None, command: str, console: Console) -> int:
-    """Runs what is missing, writes the report and the MLflow records, prints them, and returns the exit code."""
+    """Runs what is missing, writes the report and the MLflow records, prints them, and returns the exit code.
+
+    Raises:
+        InputError: real images or a generator are missing; the sentence says how to get them.
+    """
+    if plan.lacking:
+        raise InputError(plan.lacking[0])
     check_tracking(store)
     console.print(
         f"[bold]{plan.study.name}[/bold] on scale {plan.scale.name}: {len(plan.trials)} trials, "

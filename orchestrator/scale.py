@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from datagen.errors import InputError
-from datagen.prompts import definition_prompt
-from datagen.shards import read_manifest
+from datagen.prompts import class_prompt
+from datagen.shards import MANIFEST, read_manifest
 from datagen.spec import DatasetSpec, GeneratedDataset, RealDataset
 from trainables.spec import TrainingSpec
 
@@ -52,6 +52,9 @@ class Scale:
         generation: settings of `GeneratedDataset`.
         recipe: settings of `TrainingSpec`.
         rates: for cost estimates.
+        expected_images: how many images each split has, for a plan before they are imported.
+        import_hint: how to get the real images.
+        generator_hint: how to get the generator.
         published: the data set's name in the papers' tables, if it is one of theirs.
     """
 
@@ -63,8 +66,11 @@ class Scale:
     generation: Mapping[str, Any]
     recipe: Mapping[str, Any]
     rates: Rates
+    expected_images: Mapping[str, int] = field(default_factory=lambda: {"train": 1, "validation": 1})
+    import_hint: str = ""
+    generator_hint: str = ""
     published: str | None = None
-    _datasets: dict[str, DatasetSpec] = field(default_factory=dict, repr=False, compare=False)
+    _datasets: dict[str, DatasetSpec] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def with_settings(self, generation: Mapping[str, Any], recipe: Mapping[str, Any]) -> Scale:
         """The same scale with some settings replaced."""
@@ -72,8 +78,13 @@ class Scale:
             self,
             generation={**self.generation, **generation},
             recipe={**self.recipe, **recipe},
-            _datasets={},
         )
+
+    def how_to_get(self, spec: DatasetSpec) -> str:
+        """A sentence that says what is missing for a data set that mindgap cannot make itself, and how to get it."""
+        if isinstance(spec, GeneratedDataset):
+            return f"There is no diffusion pipeline in {self.generator}. {self.generator_hint}"
+        return f"The real images are not in {self.images}. {self.import_hint}"
 
     def dataset(self, kind: str) -> DatasetSpec:
         """The training images of a kind, "real" or "synthetic", or the real "validation" images."""
@@ -100,8 +111,17 @@ class Scale:
 
     def _real(self, kind: str) -> RealDataset:
         split = "train" if kind == REAL else kind
-        manifest = read_manifest(self.images / split)
         expected = tuple(name for name, _ in self.classes)
+        if not (self.images / split / MANIFEST).exists():
+            return RealDataset(
+                name=kind,
+                class_names=expected,
+                split=split,
+                digest="not imported",
+                rows=self.expected_images[split],
+                folder=self.images / split,
+            )
+        manifest = read_manifest(self.images / split)
         if manifest.class_names != expected:
             raise InputError(f"The classes of {self.images / split} are not those of the scale {self.name}.")
         return RealDataset(
@@ -117,9 +137,9 @@ class Scale:
         return GeneratedDataset(
             name=SYNTHETIC,
             class_names=tuple(name for name, _ in self.classes),
-            prompts=tuple(definition_prompt(name, wordnet_id) for name, wordnet_id in self.classes),
+            prompts=tuple(class_prompt(name, wordnet_id) for name, wordnet_id in self.classes),
             pipeline=self.generator.name,
-            pipeline_digest=folder_digest(self.generator),
+            pipeline_digest=folder_digest(self.generator) if self.generator.is_dir() else "not there",
             pipeline_folder=self.generator,
             **self.generation,
         )

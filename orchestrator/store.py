@@ -16,7 +16,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,9 +138,13 @@ class Store:
         spec: TrainingSpec,
         history: Sequence[dict[str, float]],
         failure: str | None,
-        save_weights: Any,
+        save_weights: Callable[[Path], object],
+        normalization: dict[str, Any] | None = None,
     ) -> None:
-        """Publishes a training. `save_weights(path)` writes the weights file; it is not called for a failed one."""
+        """Publishes a training. `save_weights(path)` writes the weights file; it is not called for a failed one.
+
+        `normalization` (mean and std of the network's input) goes into the sidecar.
+        """
         if self.has(spec):
             return
         aside = self.partial_folder(f"{spec.fingerprint}.{os.getpid()}")
@@ -151,6 +155,7 @@ class Store:
             "title": spec.title,
             "spec": spec.described(),
             "class_names": list(spec.train.class_names),
+            "normalization": normalization,
             "failure": failure,
             "history": list(history),
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import functools
 from collections.abc import Callable
@@ -98,6 +99,8 @@ def train_and_publish(
         # One process a core with one thread each: two threads were slower than one (reference/pocket.md, Threads).
         torch.set_num_threads(1)
     store, spec = Store(root), members[0]
+    if world.device.type == "cpu" and spec.precision == "float16":
+        raise InputError("precision=float16 needs a GPU (on CPUs the loss was not a number); use bfloat16 or float32.")
     source = None
     if spec.source is not None:
         store.check(spec.source, checksums=True)
@@ -116,7 +119,13 @@ def train_and_publish(
     )
     if world.rank == 0:
         for result in results:
-            store.publish_model(result.spec, result.history, result.failure, functools.partial(save_file, result.state))
+            store.publish_model(
+                result.spec,
+                result.history,
+                result.failure,
+                functools.partial(save_file, result.state),
+                dataclasses.asdict(result.normalization),
+            )
         checkpoint.discard([result.spec.fingerprint for result in results])
 
 

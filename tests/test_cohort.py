@@ -14,6 +14,7 @@ from trainables.layers import LAYERS
 from trainables.loop import Trained, train_cohort
 from trainables.report import EpochReport
 from trainables.spec import TrainingSpec
+from trainables.trunk import Branch
 
 DEPTHS = range(1, 18)
 
@@ -190,3 +191,66 @@ def test_members_must_be_of_one_cohort(
 def test_top5_counts_the_label_among_the_five_best(base: Trained) -> None:
     assert all(row["top5"] == 100 for row in base.history)  # Three classes: all are among the best five.
     assert all(0 <= row["top1"] <= 100 for row in base.history)
+
+
+def test_at_the_depth_of_all_layers_the_source_is_only_evaluated(
+    transfer: TrainingSpec, base: Trained, train_images: ImageSet, validation_images: ImageSet
+) -> None:
+    members = [transfer.at_depth(17), transfer.at_depth(18)]
+    trained, evaluated = train_cohort(members, train_images, validation_images, base.state)
+    assert all(torch.equal(evaluated.state[key], value) for key, value in base.state.items())
+    assert [row["top1"] for row in evaluated.history] == [base.history[-1]["top1"]] * 2
+    assert not torch.equal(trained.state["fc.weight"], base.state["fc.weight"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"views": "dino_multicrop", "local_size": 16, "local_crops": 2},
+        {"head": "linear"},
+        {"normalization": "exact"},
+        {"normalization": "batchnorm_train"},
+        {"precision": "bfloat16"},
+        {"fraction": 0.5, "fraction_sampling": "random"},
+        {"model": "tiny_vit_5m_224", "batch_size": 8, "image_size": 64},
+    ],
+    ids=lambda change: "-".join(str(value) for value in change.values()),
+)
+def test_every_way_to_train_freezes_and_equals_its_members_alone(
+    change: dict, base_spec: TrainingSpec, train_images: ImageSet, validation_images: ImageSet
+) -> None:
+    spec = replace(base_spec, **change)
+    start = train_cohort([spec], train_images, validation_images)[0]
+    assert start.failure is None
+    members = [replace(spec, source=spec, frozen_layers=depth) for depth in (3, 12)]
+    together = train_cohort(members, train_images, validation_images, start.state)
+    alone = train_cohort(members[1:], train_images, validation_images, start.state)[0]
+    assert all(torch.equal(alone.state[key], together[1].state[key]) for key in alone.state)
+    frozen = [name for layer in LAYERS[spec.model][:12] for name in layer.modules]
+    for key, value in start.state.items():
+        if any(key.startswith(f"{name}.") for name in frozen):
+            assert torch.equal(together[1].state[key], value), key
+
+
+def test_the_multicrop_loss_is_the_plain_mean_over_all_crops(base_spec: TrainingSpec) -> None:
+    branch = Branch(base_spec, lambda module: module, torch.device("cpu"))
+    groups, labels = [torch.randn(2, 3, 32, 32), torch.randn(6, 3, 16, 16)], torch.tensor([0, 2])
+    twin = Branch(base_spec, lambda module: module, torch.device("cpu"))
+    twin.layers.train()
+    losses = [
+        torch.nn.functional.cross_entropy(row[None], label[None])
+        for group in groups
+        for row, label in zip(twin.layers(group), labels.repeat(len(group) // 2), strict=True)
+    ]
+    branch.step(groups, labels, 0.1)
+    assert float(branch.take_mean_loss()) == pytest.approx(float(torch.stack(losses).mean().detach()), rel=1e-5)
+
+
+def test_batchnorm_by_the_batch_leaves_no_trace(
+    base_spec: TrainingSpec, train_images: ImageSet, validation_images: ImageSet
+) -> None:
+    spec = replace(base_spec, normalization="batchnorm_train")
+    plain = train_cohort([base_spec], train_images, validation_images)[0]
+    other = train_cohort([spec], train_images, validation_images)[0]
+    assert all(torch.equal(plain.state[key], other.state[key]) for key in plain.state)
+    assert [row["top1"] for row in plain.history] != [row["top1"] for row in other.history]

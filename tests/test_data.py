@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,6 +14,8 @@ from datagen.errors import InputError
 from datagen.shards import ImageRow, publish_dataset
 from tests.conftest import noisy_rows, png
 from trainables.data import ImageSet, epoch_batches, fraction_subset, load_images, steps_per_epoch
+from trainables.loop import train_cohort
+from trainables.spec import TrainingSpec
 
 LABELS = torch.arange(4).repeat(64)
 
@@ -22,12 +26,24 @@ def test_images_are_decoded_to_rgb_in_order(train_images: ImageSet) -> None:
 
 
 def test_a_grey_image_has_three_equal_channels(tmp_path: Path) -> None:
-    import numpy as np
-
     row = ImageRow(png(np.arange(64, dtype=np.uint8).reshape(8, 8)), "a/0.png", 0, "a", 0)
     publish_dataset(tmp_path, [[row]], split="train", class_names=("a",), description={})
     images = load_images(tmp_path).images
     assert torch.equal(images[0, 0], images[0, 2])
+
+
+def test_images_of_different_sizes_stay_encoded_and_can_be_trained_on(base_spec: TrainingSpec, tmp_path: Path) -> None:
+    rows = [
+        ImageRow(png(np.full((40 + n, 50 - n, 3), 20 * n, dtype=np.uint8)), f"c/{n}.png", n % 3, "c", n)
+        for n in range(6)
+    ]
+    publish_dataset(tmp_path, [rows], split="train", class_names=("circle", "square", "cross"), description={})
+    images = load_images(tmp_path)
+    picked = images.images[torch.tensor([4, 1])]
+    assert [tuple(image.shape) for image in picked] == [(3, 44, 46), (3, 41, 49)]
+    for views in ("pytorch_example", "dino_multicrop"):
+        spec = replace(base_spec, views=views, local_size=16, local_crops=2, batch_size=6)
+        assert train_cohort([spec], images, images)[0].failure is None
 
 
 def test_an_image_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
@@ -46,6 +62,13 @@ def test_a_fraction_is_class_balanced(fraction: float) -> None:
 def test_a_smaller_fraction_lies_inside_a_larger_one() -> None:
     sets = [set(fraction_subset(LABELS, 1 / 2**k, seed=3).tolist()) for k in range(7)]
     assert all(smaller < larger for larger, smaller in pairwise(sets))
+
+
+def test_a_random_fraction_is_nested_and_of_the_right_size() -> None:
+    sets = [set(fraction_subset(LABELS, 1 / 2**k, seed=3, balanced=False).tolist()) for k in range(7)]
+    assert [len(chosen) for chosen in sets] == [256, 128, 64, 32, 16, 8, 4]
+    assert all(smaller < larger for larger, smaller in pairwise(sets))
+    assert LABELS[sorted(sets[2])].bincount().tolist() != [16] * 4
 
 
 def test_at_least_one_image_of_a_class_remains() -> None:

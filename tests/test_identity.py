@@ -31,8 +31,8 @@ TRANSFER = TrainingSpec(train=REAL, validation=VALIDATION, source=BASE, frozen_l
 GOLDEN = {
     "real": "8a1d7bce27add9b2ac85f9d8ead1721f2dff7c7b53731de78a0ee6c295a368b0",
     "synthetic": "36236bbe2b3d23e3a6c0c7e7a50270325b2b18ce755f4f3a1a175270c602720c",
-    "base": "2e2138048808d983c6534620b0cc04ae191f72999f0fa1ff7d6977a6d3af7d8a",
-    "transfer": "eaa6b471e0be2dac4f7cde6ca66a34a2e31296a8352067b6f550c295142520e7",
+    "base": "542fa0f3aac1de6cf9d4611fb9ef451e76135f5e2bfcd3130348f814e7d43271",
+    "transfer": "c95f763fa2b100308d5a6f06341595bc799da9b89856f2f6d502d70a638830a0",
 }
 
 
@@ -96,10 +96,10 @@ def test_a_cohort_is_all_that_differs_in_freeze_depth_only() -> None:
     [
         ({"fraction": 0.0}, "fraction must be above 0 and at most 1, not 0.0"),
         ({"fraction": 2}, "fraction must be above 0 and at most 1, not 2"),
-        ({"frozen_layers": 19}, "frozen_layers must be from 0 .* to 17"),
+        ({"frozen_layers": 19}, "frozen_layers must be from 0 .* to 17 .* 18"),
         ({"epochs": 0}, "epochs must be at least 1, not 0"),
         ({"epochs": "many"}, "epochs must be at least 1, not 'many'"),
-        ({"views": "blur"}, "views must be one of none, pytorch_example, not 'blur'"),
+        ({"views": "blur"}, "views must be one of none, .* not 'blur'"),
         ({"frozen_layers": 0}, "needs a source"),
         ({"warmup_epochs": 100}, "warmup_epochs"),
     ],

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,46 +13,73 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 
-from trainables.layers import LAYERS, Layer, layer_count
+from trainables.layers import LAYERS, Layer, classifier_name, layer_count
 from trainables.models import CosineClassifier, build_layers
 
-MODELS = ["resnet50", "resnet50_slim"]
 
-
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", ["resnet50", "resnet50_slim"])
 def test_resnet50_has_the_papers_18_layers(model: str) -> None:
     assert layer_count(model) == 18
     names = [layer.name for layer in LAYERS[model]]
     assert (names[0], names[1], names[16], names[17]) == ("stem", "layer1.0", "layer4.2", "head")
 
 
-def test_the_layers_in_order_compute_what_timms_network_computes() -> None:
-    layers = build_layers("resnet50", classes=10, temperature=0.1, seed=0).eval()
-    network = timm.create_model("resnet50", num_classes=10)
-    network.fc = CosineClassifier(2048, 10, 0.1)
+def test_tiny_vit_has_the_papers_18_layers() -> None:
+    names = [layer.name for layer in LAYERS["tiny_vit_5m_224"]]
+    assert len(names) == 18
+    assert (names[0], names[3], names[13], names[16], names[17]) == (
+        *("patch_embed", "stages.1.downsample", "stages.3.downsample"),
+        *("head.norm", "head"),
+    )
+
+
+def test_the_layers_have_the_papers_parameter_counts() -> None:
+    def counts(model: str) -> list[int]:
+        layers = build_layers(model, 100 if model == "resnet50" else 37, seed=0)
+        parts = dict(zip(layers.names, layers.parts, strict=True))
+        return [sum(p.numel() for name in layer.modules for p in parts[name].parameters()) for layer in LAYERS[model]]
+
+    resnet = counts("resnet50")
+    assert [round(count / 1000, 1) for count in (resnet[0], resnet[1], resnet[17])] == [9.5, 75.0, 204.8]
+    assert round(sum(resnet[16:]) / 1e6, 2) == 4.67  # what N = 16 trains
+    # 5,083,641 with the linear head (papers.md, section 2); the cosine head has no 37 biases. Layer 17 is one norm.
+    tiny = counts("tiny_vit_5m_224")
+    assert sum(tiny) == 5_083_641 - 37
+    assert tiny[16] == 640
+
+
+@pytest.mark.parametrize("model", ["resnet50", "tiny_vit_5m_224"])
+@pytest.mark.parametrize("size", [96, 64])
+@pytest.mark.parametrize("head", ["cosine", "linear"])
+def test_the_layers_in_order_compute_what_timms_network_computes(model: str, size: int, head: str) -> None:
+    layers = build_layers(model, 10, seed=0, head=head).eval()
+    network = timm.create_model(model, num_classes=10)
+    if head == "cosine":
+        name = classifier_name(model)
+        network.set_submodule(name, CosineClassifier(network.get_submodule(name).in_features, 10, 0.1))
     network.load_state_dict(layers.timm_state())
-    views = torch.randn(2, 3, 64, 64)
+    views = torch.randn(2, 3, size, size)
     with torch.no_grad():
         torch.testing.assert_close(layers(views), network.eval()(views), rtol=1e-4, atol=1e-4)
 
 
 def test_activations_are_given_after_each_layer() -> None:
-    layers = build_layers("resnet50_slim", 3, 0.1, seed=0).eval()
+    layers = build_layers("resnet50_slim", 3, seed=0).eval()
     views = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         activations = layers.after_each_layer(views)
         assert len(activations) == 19
         assert torch.equal(activations[0], views)
         torch.testing.assert_close(activations[18], layers(views))
-        above = build_layers("resnet50_slim", 3, 0.1, seed=0, first=9).eval()
+        above = build_layers("resnet50_slim", 3, seed=0, first=9).eval()
         torch.testing.assert_close(above(activations[9]), activations[18])
 
 
 def test_a_layer_starts_out_the_same_in_every_branch_of_a_seed() -> None:
-    whole = build_layers("resnet50_slim", 3, 0.1, seed=5).timm_state()
-    for key, value in build_layers("resnet50_slim", 3, 0.1, seed=5, first=14).timm_state().items():
+    whole = build_layers("resnet50_slim", 3, seed=5).timm_state()
+    for key, value in build_layers("resnet50_slim", 3, seed=5, first=14).timm_state().items():
         assert torch.equal(value, whole[key])
-    other = build_layers("resnet50_slim", 3, 0.1, seed=6).timm_state()
+    other = build_layers("resnet50_slim", 3, seed=6).timm_state()
     assert not torch.equal(other["fc.weight"], whole["fc.weight"])
 
 
@@ -57,12 +87,12 @@ def test_building_a_network_leaves_torchs_random_state_alone() -> None:
     torch.manual_seed(1)
     expected = torch.rand(1)
     torch.manual_seed(1)
-    build_layers("resnet50_slim", 3, 0.1, seed=0)
+    build_layers("resnet50_slim", 3, seed=0)
     assert torch.equal(torch.rand(1), expected)
 
 
 def test_weights_have_timms_names(tmp_path: Path) -> None:
-    state = build_layers("resnet50", 10, 0.1, seed=0).timm_state()
+    state = build_layers("resnet50", 10, seed=0).timm_state()
     save_file({key: value.contiguous() for key, value in state.items()}, tmp_path / "weights.safetensors")
     network = timm.create_model("resnet50", num_classes=10)
     missing, unexpected = network.load_state_dict(load_file(tmp_path / "weights.safetensors"), strict=False)
@@ -73,7 +103,7 @@ def test_weights_have_timms_names(tmp_path: Path) -> None:
     ("layers", "sentence"),
     [
         (LAYERS["resnet50_slim"][1:], "misses"),
-        ((*LAYERS["resnet50_slim"], Layer("again", ("layer1.0",))), "twice"),
+        ((Layer("again", ("layer1.0",)), *LAYERS["resnet50_slim"]), "twice"),
     ],
 )
 def test_a_wrong_layer_list_is_an_error_at_start(
@@ -81,7 +111,7 @@ def test_a_wrong_layer_list_is_an_error_at_start(
 ) -> None:
     monkeypatch.setitem(LAYERS, "resnet50_slim", layers)
     with pytest.raises(ValueError, match=sentence):
-        build_layers("resnet50_slim", 3, 0.1, seed=0)
+        build_layers("resnet50_slim", 3, seed=0)
 
 
 def test_the_cosine_classifier_is_cosine_over_temperature() -> None:
@@ -101,3 +131,12 @@ def test_the_loss_floor_for_100_classes_is_the_papers() -> None:
     logits[0, 0] = 1 / 0.1
     floor = torch.nn.functional.cross_entropy(logits, torch.tensor([0]))
     assert round(float(floor), 4) == 0.0041
+
+
+def test_the_layer_table_lists_every_layer() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "trainables.models", "tiny_vit_5m_224"], capture_output=True, text=True, check=True
+    )
+    lines = [line for line in done.stdout.splitlines() if line.strip()[:1].isdigit()]
+    assert len(lines) == 18
+    assert re.search(r"17 +head\.norm +head\.global_pool, head\.norm +640", done.stdout)

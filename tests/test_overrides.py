@@ -53,9 +53,8 @@ def test_directions_go_by_the_papers_names_too() -> None:
         ("fraction=0", "fraction must be above 0 and at most 1, not 0.0"),
         ("fraction=2", "fraction must be above 0 and at most 1, not 2.0"),
         ("fraction=1/0", "fraction must be above 0"),
-        ("views=blur", "views must be one of none, pytorch_example"),
+        ("views=blur", "views must be one of none, autoaugment, pytorch_example"),
         ("direction=up", "direction must be one of real->synthetic, synthetic->real, RDTL, SDTL"),
-        ("model=resnet51", "model must be one of"),
         ("frozen_layers=", "frozen_layers must be"),
     ],
 )
@@ -63,6 +62,12 @@ def test_a_mistake_is_told_in_one_sentence(assignment: str, sentence: str) -> No
     with pytest.raises(InputError) as refusal:
         applied(assignment)
     assert sentence in str(refusal.value)
+
+
+def test_an_unknown_network_is_refused_when_the_trials_are_made() -> None:
+    study, scale = applied("model=resnet51")
+    with pytest.raises(InputError, match="model must be one of resnet50, resnet50_slim, tiny_vit_5m_224"):
+        study.trials(scale, 1)
 
 
 def test_a_freeze_depth_of_19_is_refused_when_the_trials_are_made() -> None:

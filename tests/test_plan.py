@@ -7,11 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from datagen.errors import InputError
 from orchestrator.cost import cohort_seconds
 from orchestrator.overrides import apply_overrides
 from orchestrator.plan import Plan, make_plan, split_cohort
 from orchestrator.plan_view import plan_document
+from orchestrator.run import run_study
 from orchestrator.store import Store
 from orchestrator.study import load_scale, load_study, scale_names, study_names
 from trainables.spec import TrainingSpec
@@ -123,6 +126,25 @@ def test_one_cohort_on_two_slots_is_cut_into_pieces_of_like_cost(store: Store) -
     assert depths == list(range(1, 18))
     cheap, dear = sorted(item.seconds for item in pieces)
     assert dear < 1.2 * cheap
+
+
+def test_a_plan_without_data_or_generator_says_what_is_missing_and_how_to_get_it(store: Store, tmp_path: Path) -> None:
+    elsewhere = replace(
+        SCALE,
+        images=tmp_path / "images",
+        generator=tmp_path / "generator",
+        import_hint="Import them.",
+        generator_hint="Download it.",
+    )
+    plan = make_plan(STUDY, elsewhere, 1, store)
+    assert len(plan.trials) == 36
+    assert plan.lacking == (
+        f"The real images are not in {tmp_path / 'images'}. Import them.",
+        f"There is no diffusion pipeline in {tmp_path / 'generator'}. Download it.",
+    )
+    assert plan.seconds() > 0
+    with pytest.raises(InputError, match="Import them"):
+        run_study(plan, store, None, "the command", Console())
 
 
 @pytest.mark.parametrize("pieces", range(1, 18))

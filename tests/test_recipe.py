@@ -42,13 +42,21 @@ def test_the_peak_scales_with_the_batch(base_spec: TrainingSpec) -> None:
 
 
 def test_only_matrices_decay() -> None:
-    layers = build_layers("resnet50_slim", 3, 0.1, seed=0)
+    layers = build_layers("resnet50_slim", 3, seed=0)
     decayed, plain = parameter_groups(layers.named_parameters(), 1e-4)
     assert (decayed["weight_decay"], plain["weight_decay"]) == (1e-4, 0.0)
     assert all(parameter.ndim > 1 for parameter in decayed["params"])
     assert all(parameter.ndim == 1 for parameter in plain["params"])
     head = layers.parts[-1].weight
     assert any(parameter is head for parameter in decayed["params"])
+
+
+def test_attention_biases_decay_by_t_rex_and_not_by_timm() -> None:
+    layers = build_layers("tiny_vit_5m_224", 3, seed=0)
+    biases = {id(p) for name, p in layers.named_parameters() if name.endswith("attention_biases")}
+    for attention_biases in (True, False):
+        decayed, plain = parameter_groups(layers.named_parameters(), 1e-4, attention_biases=attention_biases)
+        assert biases <= {id(p) for p in (decayed if attention_biases else plain)["params"]}
 
 
 def test_a_step_is_sgd_with_momentum_without_nesterov(base_spec: TrainingSpec) -> None:

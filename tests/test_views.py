@@ -13,63 +13,134 @@ from torchvision.transforms.v2 import functional
 
 from trainables.data import ImageSet
 from trainables.spec import VIEWS, TrainingSpec
-from trainables.views import IMAGENET_MEAN, IMAGENET_STD, VIEWS_BY_NAME, Views, evaluation_view, normalized
+from trainables.statistics import IMAGENET, pixel_statistics
+from trainables.views import VIEWS_BY_NAME, Views, evaluation_view
+from trainables.views.augmix import mixed
+from trainables.views.fractals import fractal
+from trainables.views.mixing_operations import ALL_OPERATIONS, augmented
 from trainables.views.operators import CROP_UNIFORMS, crop_boxes, resized_crops
+from trainables.views.pixmix import FRACTALS, add, multiply
 
 
 def test_every_view_that_a_spec_allows_exists() -> None:
     assert set(VIEWS) == set(VIEWS_BY_NAME)
 
 
+def made(spec: TrainingSpec, images: torch.Tensor, positions: torch.Tensor, epoch: int = 1) -> list[torch.Tensor]:
+    return Views(spec, 48, IMAGENET)(images, positions, epoch)
+
+
 @pytest.mark.parametrize("name", VIEWS)
 def test_a_view_has_the_networks_size_whatever_the_image(name: str, base_spec: TrainingSpec) -> None:
-    views = Views(replace(base_spec, views=name, image_size=64), 2)
     images = torch.randint(0, 256, (2, 3, 90, 120), dtype=torch.uint8)
-    assert views(images, torch.arange(2), 1).shape == (2, 3, 64, 64)
+    views = made(replace(base_spec, views=name, image_size=64, local_size=40), images, torch.arange(2))
+    assert views[0].shape == (2, 3, 64, 64)
+    assert all(group.dtype == torch.float32 and group.isfinite().all() for group in views)
 
 
-def test_a_sample_looks_the_same_in_any_batch(base_spec: TrainingSpec, train_images: ImageSet) -> None:
-    views = Views(base_spec, 48)
+@pytest.mark.parametrize("name", VIEWS)
+def test_a_sample_looks_the_same_in_any_batch(name: str, base_spec: TrainingSpec, train_images: ImageSet) -> None:
+    spec = replace(base_spec, views=name, local_size=16, local_crops=2)
     positions = torch.tensor([3, 9, 4])
-    together = views(train_images.images[positions], positions, epoch=2)
+    together = made(spec, train_images.images[positions], positions)
     for row, position in enumerate(positions):
-        alone = views(train_images.images[position][None], position[None], epoch=2)
-        assert torch.equal(alone[0], together[row])
+        alone = made(spec, train_images.images[position][None], position[None])
+        for group, own in zip(together, alone, strict=True):
+            assert torch.equal(own, group[row::3])
 
 
+@pytest.mark.parametrize("name", [name for name in VIEWS if name != "none"])
 def test_a_sample_looks_different_in_another_epoch_or_for_another_seed(
-    base_spec: TrainingSpec, train_images: ImageSet
+    name: str, base_spec: TrainingSpec, train_images: ImageSet
 ) -> None:
-    images, positions = train_images.images[:4], torch.arange(4)
-    first = Views(base_spec, 48)(images, positions, 1)
-    assert not torch.equal(first, Views(base_spec, 48)(images, positions, 2))
-    assert not torch.equal(first, Views(replace(base_spec, seed=1), 48)(images, positions, 1))
+    spec = replace(base_spec, views=name, local_size=16)
+    images, positions = train_images.images[:6], torch.arange(6)
+    first = made(spec, images, positions)[0]
+    assert not torch.equal(first, made(spec, images, positions, epoch=2)[0])
+    assert not torch.equal(first, made(replace(spec, seed=1), images, positions)[0])
 
 
-def test_views_leave_torchs_random_state_alone(base_spec: TrainingSpec, train_images: ImageSet) -> None:
+@pytest.mark.parametrize("name", VIEWS)
+def test_views_leave_torchs_random_state_alone(name: str, base_spec: TrainingSpec, train_images: ImageSet) -> None:
     torch.manual_seed(1)
     expected = torch.rand(1)
     torch.manual_seed(1)
-    Views(base_spec, 48)(train_images.images[:2], torch.arange(2), 1)
+    made(replace(base_spec, views=name, local_size=16), train_images.images[:2], torch.arange(2))
     assert torch.equal(torch.rand(1), expected)
 
 
+def test_multicrop_is_one_global_and_eight_local_crops_in_passes_of_their_own(
+    base_spec: TrainingSpec, train_images: ImageSet
+) -> None:
+    spec = replace(base_spec, views="dino_multicrop", image_size=224)
+    groups = made(spec, train_images.images[:2], torch.arange(2))
+    assert [tuple(group.shape) for group in groups] == [(2, 3, 224, 224), (16, 3, 96, 96)]
+
+
 def test_an_image_of_the_right_size_is_evaluated_untouched(base_spec: TrainingSpec, train_images: ImageSet) -> None:
-    shown = evaluation_view(train_images.images[:3], base_spec)
-    assert torch.equal(shown, normalized(train_images.images[:3]))
+    shown = evaluation_view(train_images.images[:3], base_spec, IMAGENET)
+    assert torch.equal(shown, IMAGENET.normalized(train_images.images[:3]))
 
 
 def test_normalization_is_imagenets() -> None:
     pixels = torch.randint(0, 256, (2, 3, 5, 4), dtype=torch.uint8)
-    mean, std = (np.array(values)[None, :, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
-    np.testing.assert_allclose(normalized(pixels).numpy(), (pixels.numpy() / 255 - mean) / std, rtol=1e-4, atol=1e-5)
+    mean = np.array([0.485, 0.456, 0.406])[None, :, None, None]
+    std = np.array([0.229, 0.224, 0.225])[None, :, None, None]
+    expected = (pixels.numpy() / 255 - mean) / std
+    np.testing.assert_allclose(IMAGENET.normalized(pixels).numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_exact_statistics_are_numpys(train_images: ImageSet) -> None:
+    found = pixel_statistics(train_images.images)
+    pixels = train_images.images.numpy() / 255
+    np.testing.assert_allclose(found.mean, pixels.mean((0, 2, 3)), rtol=1e-12)
+    np.testing.assert_allclose(found.std, pixels.std((0, 2, 3)), rtol=1e-12)
+    exact = found.normalized(train_images.images)
+    assert exact.mean().abs() < 1e-5
+    assert abs(exact.std() - 1) < 1e-3
 
 
 def test_without_augmentation_224_px_are_the_centre_of_256(base_spec: TrainingSpec) -> None:
     spec = replace(base_spec, views="none", image_size=224)
     image = torch.zeros(1, 3, 256, 256, dtype=torch.uint8)
     image[..., 16:240, 16:240] = 255
-    assert (evaluation_view(image, spec) == normalized(torch.full((1, 3, 224, 224), 255))).all()
+    white = IMAGENET.normalized(torch.full((1, 3, 224, 224), 255))
+    assert torch.equal(evaluation_view(image, spec, IMAGENET), white)
+
+
+def test_augmix_mixes_as_the_reference_does() -> None:
+    image, chains = torch.full((3, 2, 2), 100.0), [torch.full((3, 2, 2), value) for value in (0.0, 50.0, 200.0)]
+    result = mixed(image, chains, torch.tensor([0.2, 0.3, 0.5]), torch.tensor(0.25))
+    assert torch.allclose(result, torch.tensor(0.75 * 100 + 0.25 * (0.3 * 50 + 0.5 * 200)))
+
+
+def test_pixmix_adds_and_multiplies_as_the_reference_does() -> None:
+    x, y = torch.tensor(0.75), torch.tensor(0.2)
+    assert float(add(x, y, 0.9, 0.4)) == pytest.approx((0.9 * (2 * 0.75 - 1) + 0.4 * (2 * 0.2 - 1) + 1) / 2)
+    assert float(multiply(x, y, 0.9, 0.4)) == pytest.approx((2 * 0.75) ** 0.9 * (2 * 0.2) ** 0.4 / 2)
+    assert multiply(x, torch.tensor(0.0), 1.5, -0.5).isfinite()
+
+
+@pytest.mark.parametrize("operation", ALL_OPERATIONS)
+def test_every_mixing_operation_gives_an_image_of_the_same_kind(operation: str) -> None:
+    torch.manual_seed(0)
+    image = torch.randint(20, 200, (3, 24, 30), dtype=torch.uint8)
+    result = augmented(image, operation, severity=10)
+    assert (result.shape, result.dtype) == (image.shape, image.dtype)
+    assert not torch.equal(result, image)
+
+
+def test_posterize_at_severity_1_keeps_4_bits() -> None:
+    image = torch.arange(192, dtype=torch.uint8).reshape(3, 8, 8)
+    assert torch.equal(augmented(image, "posterize", severity=1), image & 0xF0)
+
+
+def test_fractals_are_drawn_from_their_number_and_are_all_different() -> None:
+    pictures = [fractal(number, 32) for number in range(50)]
+    assert torch.equal(pictures[7], fractal.__wrapped__(7, 32))
+    assert len({picture.numpy().tobytes() for picture in pictures}) == 50
+    assert all(picture.float().std() > 10 for picture in pictures)
+    assert FRACTALS >= 1000
 
 
 def test_batched_crops_are_torchvisions(train_images: ImageSet) -> None:

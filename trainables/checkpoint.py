@@ -35,7 +35,10 @@ class CohortCheckpoint:
             name = branch.spec.fingerprint
             tensors |= {f"{name}/weights/{key}": value for key, value in branch.layers.timm_state().items()}
             tensors |= {f"{name}/momentum/{key}": value for key, value in branch.momentum().items()}
-        members = {b.spec.fingerprint: {"history": b.history, "failure": b.failure} for b in branches}
+        members = {
+            b.spec.fingerprint: {"history": b.history, "failure": b.failure, "scaler": b.scaler.state_dict()}
+            for b in branches
+        }
         metadata = {"epoch": str(epoch), "members": json.dumps(members)}
         path = self._folder / f"{fingerprint_of(sorted(members))}.safetensors"
         aside = path.with_suffix(f".{os.getpid()}.partial")
@@ -92,3 +95,4 @@ def _load(path: Path, trunk: Trunk, branches: Sequence[Branch]) -> None:
             branch.load_momentum(section(f"{name}/momentum/"))
             branch.history = members[name]["history"]
             branch.failure = members[name]["failure"]
+            branch.scaler.load_state_dict(members[name]["scaler"])

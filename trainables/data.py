@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,14 +13,48 @@ from torchvision.io import ImageReadMode, decode_image
 
 from datagen.errors import InputError
 from datagen.identity import derived_seed
-from datagen.shards import read_manifest, read_rows
+from datagen.shards import read_rows
+
+DECODED_LIMIT = 2 * 1024**3
+"""Bytes of pixels that are kept decoded: a pocket set takes 8 MB; ImageNet-100 would take 25 GB and stays encoded."""
+DECODING_THREADS = 8
+
+
+class EncodedImages:
+    """Images kept as JPEG or PNG bytes and decoded, as RGB, when they are picked; they may differ in size."""
+
+    def __init__(self, folder: Path, paths: Sequence[str], encoded: Sequence[bytes]) -> None:
+        self._folder, self._paths, self._encoded = folder, paths, encoded
+        self._threads = ThreadPoolExecutor(DECODING_THREADS, thread_name_prefix="decode")
+
+    def __len__(self) -> int:
+        return len(self._encoded)
+
+    def __getitem__(self, positions: Tensor) -> list[Tensor]:
+        """The images at positions [n], each [3, height, width] uint8."""
+        return list(self._threads.map(self.decoded, positions.tolist()))
+
+    def decoded(self, position: int) -> Tensor:
+        """One image [3, height, width] uint8.
+
+        Raises:
+            InputError: it cannot be decoded.
+        """
+        buffer = torch.frombuffer(bytearray(self._encoded[position]), dtype=torch.uint8)
+        try:
+            return decode_image(buffer, ImageReadMode.RGB)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"The image {self._paths[position]} in {self._folder} cannot be decoded: {reason}"
+            ) from error
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Decoded images [n, 3, height, width] uint8 and labels [n] int64 (0..classes-1)."""
+    """Labelled images: decoded [n, 3, height, width] uint8, or encoded; labels [n] int64 (0..classes-1)."""
 
-    images: Tensor
+    images: Tensor | EncodedImages
     labels: Tensor
 
     def __len__(self) -> int:
@@ -27,38 +62,42 @@ class ImageSet:
 
 
 def load_images(folder: Path) -> ImageSet:
-    """Decodes every image of a data set once, as RGB.
+    """Reads a data set into memory: decoded if its images are of one size and small enough together, else encoded.
 
     Raises:
-        InputError: an image cannot be decoded, or the images differ in size.
+        InputError: an image of a set that is decoded cannot be.
     """
-    images, labels = [], []
+    paths: list[str] = []
+    encoded: list[bytes] = []
+    labels: list[int] = []
     for batch in read_rows(folder):
-        for image, label in zip(batch.column("image"), batch.column("label"), strict=True):
-            images.append(_decode(folder, image["path"].as_py(), image["bytes"].as_buffer()))
-            labels.append(label.as_py())
-    sizes = {tuple(image.shape[1:]) for image in images}
-    if len(sizes) != 1:
-        raise InputError(f"The images of {folder} differ in size ({len(sizes)} sizes). Import them with one size.")
-    return ImageSet(torch.stack(images), torch.tensor(labels))
+        rows = batch.column("image").to_pylist()
+        paths += [row["path"] for row in rows]
+        encoded += [row["bytes"] for row in rows]
+        labels += batch.column("label").to_pylist()
+    images = EncodedImages(folder, paths, encoded)
+    first = images.decoded(0)
+    if first.numel() * len(images) > DECODED_LIMIT:
+        return ImageSet(images, torch.tensor(labels))
+    decoded = []
+    for position in range(len(images)):
+        decoded.append(images.decoded(position))
+        if decoded[-1].shape != first.shape:
+            return ImageSet(images, torch.tensor(labels))
+    return ImageSet(torch.stack(decoded), torch.tensor(labels))
 
 
-def _decode(folder: Path, path: str, encoded: memoryview) -> Tensor:
-    try:
-        return decode_image(torch.frombuffer(bytearray(encoded), dtype=torch.uint8), ImageReadMode.RGB)
-    except RuntimeError as error:
-        raise InputError(f"The image {path} in {folder} cannot be decoded: {str(error).splitlines()[0]}") from error
+def fraction_subset(labels: Tensor, fraction: float, seed: int, *, balanced: bool = True) -> Tensor:
+    """Positions [m] int64, ascending, of a share of the images: the same of each class if `balanced`, else of all.
 
-
-def fraction_subset(labels: Tensor, fraction: float, seed: int) -> Tensor:
-    """Positions [m] int64, ascending, of a class-balanced share of the images.
-
-    Nested: with the same seed a smaller fraction is a subset of a larger one. At least one image a class remains. The
-    papers draw "randomly" and say neither; balance and nesting remove noise that is not the question.
+    Nested: with the same seed a smaller fraction is a subset of a larger one. At least one image (of each class)
+    remains. The papers draw "randomly" and say neither; balance and nesting remove noise that is not the question.
     """
     if fraction == 1:
         return torch.arange(len(labels))
     generator = torch.Generator().manual_seed(derived_seed(seed, "subset"))
+    if not balanced:
+        return torch.randperm(len(labels), generator=generator)[: max(1, round(len(labels) * fraction))].sort().values
     chosen = []
     for label in labels.unique(sorted=True):
         positions = (labels == label).nonzero().flatten()
@@ -78,8 +117,3 @@ def epoch_batches(positions: Tensor, batch_size: int, seed: int, epoch: int) -> 
     order = positions[torch.randperm(len(positions), generator=generator)]
     for step in range(steps_per_epoch(len(positions), batch_size)):
         yield order[step * batch_size : (step + 1) * batch_size]
-
-
-def class_count(folder: Path) -> int:
-    """Number of classes of a data set."""
-    return len(read_manifest(folder).class_names)

@@ -15,28 +15,33 @@ import torch
 from torch import Tensor
 from torchmetrics.classification import MulticlassAccuracy
 
+from datagen.identity import derived_seed
 from trainables.checkpoint import CohortCheckpoint
 from trainables.data import ImageSet, epoch_batches, fraction_subset, steps_per_epoch
 from trainables.layers import layer_count
-from trainables.models import build_layers
 from trainables.recipe import learning_rates
 from trainables.report import EpochReport
 from trainables.spec import TrainingSpec
-from trainables.trunk import Branch, Trunk
+from trainables.statistics import IMAGENET, PixelStatistics, statistics_of
+from trainables.trunk import Branch, Trunk, evaluation_mode, layers_of
 from trainables.views import Views, evaluation_view
 from trainables.world import World
 
 EVALUATION_BATCH = 250
-"""Images of one evaluation batch; the result does not depend on it."""
+"""Images of one evaluation batch; the result does not depend on it (but see `_evaluation_batches`)."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """The result of one training: the whole network's state under timm's names, and its metrics by epoch."""
+    """The result of one training: the whole network's state under timm's names, and its metrics by epoch.
+
+    `normalization` is that of the training images.
+    """
 
     spec: TrainingSpec
     state: dict[str, Tensor]
     history: list[dict[str, float]]
+    normalization: PixelStatistics
     failure: str | None = None
 
 
@@ -96,8 +101,15 @@ class _Cohort:
         self.trunk = _build_trunk(members, source, world.device)
         self.branches = [Branch(member, world.wrap, world.device) for member in members]
         self._train, self._validation = train, validation
-        self._positions = fraction_subset(train.labels, self.spec.fraction, self.spec.seed)
-        self._views = Views(self.spec, len(train))
+        self._positions = fraction_subset(
+            train.labels, self.spec.fraction, self.spec.seed, balanced=self.spec.fraction_sampling == "balanced"
+        )
+        exact = self.spec.normalization == "exact"
+        # "Exact" is read as: each set by its own statistics, the training images that are used, the validation images.
+        self._statistics = statistics_of(train, self._positions) if exact else IMAGENET
+        everything = torch.arange(len(validation))
+        self._validation_statistics = statistics_of(validation, everything) if exact else IMAGENET
+        self._views = Views(self.spec, len(train), self._statistics)
         self._steps = steps_per_epoch(len(self._positions), self.spec.batch_size)
         self._rates = learning_rates(self.spec, self._steps)
 
@@ -110,24 +122,27 @@ class _Cohort:
         batches = epoch_batches(self._positions, self.spec.batch_size, self.spec.seed, epoch)
         for rate, batch in zip(rates, batches, strict=False):
             positions = self.world.share(batch)
-            views = self._views(self._train.images[positions], positions, epoch).to(self.world.device)
+            groups = self._views(self._train.images[positions], positions, epoch)
             labels = self._train.labels[positions].to(self.world.device)
-            activations = self.trunk(views, training=True)
+            # Each resolution is a pass of its own, so that BatchNorm sees them apart, as in t-ReX.
+            activations = [self.trunk(views.to(self.world.device), training=True) for views in groups]
             for branch in self.running:
-                branch.step(activations[branch.spec.frozen_layers], labels, rate)
+                branch.step([group[branch.spec.frozen_layers] for group in activations], labels, rate)
 
     def evaluate(self, epoch: int, started: float) -> None:
         """Evaluates every running branch on each validation image once, and writes the epoch into its history."""
         running = self.running
         classes = len(self.spec.train.class_names)
         accuracies = [_Accuracy(classes, self.world.device) for _ in running]
-        mine = self.world.share(torch.arange(len(self._validation)))
-        for batch in mine.split(EVALUATION_BATCH):
-            views = evaluation_view(self._validation.images[batch], self.spec).to(self.world.device)
-            labels = self._validation.labels[batch].to(self.world.device)
-            activations = self.trunk(views, training=False)
-            for branch, accuracy in zip(running, accuracies, strict=True):
-                accuracy.update(branch.logits(activations[branch.spec.frozen_layers]), labels)
+        modules = [self.trunk.layers, *(branch.layers for branch in running)]
+        with evaluation_mode(modules, self.spec.normalization == "batchnorm_train"):
+            for batch in self._evaluation_batches():
+                images = self._validation.images[batch]
+                views = evaluation_view(images, self.spec, self._validation_statistics).to(self.world.device)
+                labels = self._validation.labels[batch].to(self.world.device)
+                activations = self.trunk(views, training=False)
+                for branch, accuracy in zip(running, accuracies, strict=True):
+                    accuracy.update(branch.logits(activations[branch.spec.frozen_layers]), labels)
         weights = [_work(branch.spec) for branch in running]
         for branch, accuracy, weight in zip(running, accuracies, weights, strict=True):
             loss = float(self.world.mean(branch.take_mean_loss()))
@@ -145,6 +160,18 @@ class _Cohort:
                 }
             )
 
+    def _evaluation_batches(self) -> tuple[Tensor, ...]:
+        """This worker's validation images, each once.
+
+        BatchNorm by the batch depends on who is in it: then batches are the training's size and shuffled, for in label
+        order one batch would hold two or three classes.
+        """
+        if self.spec.normalization != "batchnorm_train":
+            return self.world.share(torch.arange(len(self._validation))).split(EVALUATION_BATCH)
+        generator = torch.Generator().manual_seed(derived_seed(self.spec.seed, "evaluation"))
+        order = torch.randperm(len(self._validation), generator=generator)
+        return self.world.share(order).split(self.spec.batch_size)
+
     def report(self, epoch: int) -> EpochReport:
         trials = {branch.spec.fingerprint: branch.history[-1] for branch in self.running}
         failures = {b.spec.fingerprint: b.failure for b in self.branches if b.failure is not None}
@@ -154,7 +181,7 @@ class _Cohort:
         """The whole network: the trunk's values below the cut, the branch's above."""
         state = self.trunk.layers.timm_state() | branch.layers.timm_state()
         own = {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
-        return Trained(branch.spec, own, branch.history, branch.failure)
+        return Trained(branch.spec, own, branch.history, self._statistics, branch.failure)
 
 
 class _Accuracy:
@@ -177,11 +204,11 @@ class _Accuracy:
 def _build_trunk(members: Sequence[TrainingSpec], source: dict[str, Tensor] | None, device: torch.device) -> Trunk:
     spec = members[0]
     cuts = [member.frozen_layers for member in members]
-    layers = build_layers(spec.model, len(spec.train.class_names), spec.temperature, spec.seed, last=max(cuts))
+    layers = layers_of(spec, last=max(cuts))
     if source is not None:
         with torch.no_grad():
             layers.load_timm_state(source)
-    return Trunk(layers.to(device), cuts, spec.frozen_batchnorm)
+    return Trunk(layers.to(device), cuts, spec.frozen_batchnorm, spec.precision)
 
 
 def _work(spec: TrainingSpec) -> float:

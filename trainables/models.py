@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import click
 import timm
 import torch
+from rich.console import Console
+from rich.table import Table
 from timm.models.resnet import Bottleneck, ResNet
 from torch import Tensor, nn
 from torch.nn import functional
 
 from datagen.identity import derived_seed
-from trainables.layers import LAYERS, Layer
+from trainables.layers import CHANNELS_FIRST, CHANNELS_LAST, LAYERS, Layer, classifier_name
 
 SLIM_WIDTH = 8
 """Channels of the slim ResNet-50's first stage (64 in the full one): 0.38 M parameters, 1.3 MMAC at 32 px."""
@@ -30,8 +33,12 @@ class CosineClassifier(nn.Module):
         self.weight = nn.Parameter(nn.Linear(features, classes, bias=False).weight.detach().clone())
 
     def forward(self, features: Tensor) -> Tensor:
-        """[batch, features] float to [batch, classes] logits in -1/temperature..1/temperature."""
-        cosine = functional.linear(functional.normalize(features), functional.normalize(self.weight))
+        """[batch, features] float to [batch, classes] float32 logits in -1/temperature..1/temperature.
+
+        In float32 also under autocast: in float16 the smallest norm is 0, and 0 / 0 is not a number.
+        """
+        with torch.autocast(features.device.type, enabled=False):
+            cosine = functional.linear(functional.normalize(features.float()), functional.normalize(self.weight))
         return cosine / self.temperature
 
 
@@ -47,13 +54,32 @@ class PointwiseConv2d(nn.Conv2d):
         return functional.linear(input.permute(0, 2, 3, 1), self.weight.flatten(1)).permute(0, 3, 1, 2)
 
 
+class ChangeLayout(nn.Module):
+    """A change of the order of dimensions between two modules of a network."""
+
+    def __init__(self, order: tuple[int, ...]) -> None:
+        super().__init__()
+        self._order = order
+
+    def forward(self, activation: Tensor) -> Tensor:
+        """The same values in another order of dimensions."""
+        return activation.permute(self._order)
+
+
+_LAYOUTS = {CHANNELS_LAST: (0, 2, 3, 1), CHANNELS_FIRST: (0, 3, 1, 2)}
+
+
+def _part(model: nn.Module, name: str) -> nn.Module:
+    return ChangeLayout(_LAYOUTS[name]) if name in _LAYOUTS else model.get_submodule(name)
+
+
 class Layers(nn.Module):
     """Consecutive layers of a network; its state keeps timm's key names ("layer1.0.conv1.weight")."""
 
     def __init__(self, model: nn.Module, layers: tuple[Layer, ...]) -> None:
         super().__init__()
         self.names = [name for layer in layers for name in layer.modules]
-        self.parts = nn.ModuleList(model.get_submodule(name) for name in self.names)
+        self.parts = nn.ModuleList(_part(model, name) for name in self.names)
         self.ends = _ends(layers)
 
     def forward(self, activation: Tensor) -> Tensor:
@@ -90,28 +116,41 @@ class Layers(nn.Module):
 
 
 def build_layers(
-    model: str, classes: int, temperature: float, seed: int, *, first: int = 0, last: int | None = None
+    model: str,
+    classes: int,
+    seed: int,
+    *,
+    head: str = "cosine",
+    temperature: float = 0.1,
+    first: int = 0,
+    last: int | None = None,
 ) -> Layers:
     """Layers `first` + 1 to `last` of a freshly initialized network; by default all of them.
 
     A layer's initial values depend on `seed` alone, not on `first`, so branches of different depth start out alike.
+    `head` is "cosine" (with `temperature`) or "linear", timm's own with bias.
 
     Raises:
         ValueError: the model's layer list misses a parameter or names one twice.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(seed, "initialization"))
-        network = _BUILDERS[model](classes)
-        network.fc = CosineClassifier(int(network.num_features), classes, temperature)
+        network = _BUILDERS[model](classes) if model in _BUILDERS else _timm_network(model, classes)
+        if head == "cosine":
+            name = classifier_name(model)
+            features = getattr(network.get_submodule(name), "in_features")  # noqa: B009 - unknown to the type checker
+            network.set_submodule(name, CosineClassifier(features, classes, temperature))
     _check_layers(model, network)
     layers = Layers(network, LAYERS[model][first:last])
     # 1.3 times faster than the default layout on CPUs (31.8 against 41.6 ms a step of 64 slim images), more on GPUs.
     return layers.to(memory_format=torch.channels_last)
 
 
-def _resnet50(classes: int) -> ResNet:
+def _timm_network(model: str, classes: int) -> nn.Module:
+    """A network of timm's by its name, with its own default initialization."""
     # t-ReX keeps the last BatchNorm of each block at weight 1 (papers.md, section 1, initialization).
-    network: ResNet = timm.create_model("resnet50", num_classes=classes, zero_init_last=False)
+    options = {"zero_init_last": False} if model.startswith("resnet") else {}
+    network: nn.Module = timm.create_model(model, num_classes=classes, **options)
     return network
 
 
@@ -136,7 +175,8 @@ def _resnet50_slim(classes: int) -> ResNet:
     return network
 
 
-_BUILDERS: dict[str, Callable[[int], ResNet]] = {"resnet50": _resnet50, "resnet50_slim": _resnet50_slim}
+_BUILDERS: dict[str, Callable[[int], nn.Module]] = {"resnet50_slim": _resnet50_slim}
+"""Networks that are not timm's by name."""
 
 
 def _check_layers(model: str, network: nn.Module) -> None:
@@ -144,7 +184,7 @@ def _check_layers(model: str, network: nn.Module) -> None:
         f"{name}.{key}"
         for layer in LAYERS[model]
         for name in layer.modules
-        for key, _ in network.get_submodule(name).named_parameters()
+        for key, _ in _part(network, name).named_parameters()
     ]
     actual = {key for key, _ in network.named_parameters()}
     if missing := actual - set(listed):
@@ -159,3 +199,28 @@ def _ends(layers: tuple[Layer, ...]) -> set[int]:
         position += len(layer.modules)
         ends.add(position)
     return ends
+
+
+def layer_table(model: str, classes: int = 1000) -> Table:
+    """A network's layers with their modules and number of parameters (the head for `classes` classes, cosine)."""
+    layers = build_layers(model, classes, seed=0)
+    table = Table(title=f"{model}, {classes} classes", title_justify="left", box=None, pad_edge=False)
+    for heading, justify in (("N", "right"), ("layer", "left"), ("modules", "left"), ("parameters", "right")):
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    parts = dict(zip(layers.names, layers.parts, strict=True))
+    for number, layer in enumerate(LAYERS[model], 1):
+        count = sum(parameter.numel() for name in layer.modules for parameter in parts[name].parameters())
+        table.add_row(str(number), layer.name, ", ".join(layer.modules), f"{count:,}")
+    return table
+
+
+@click.command()
+@click.argument("model", type=click.Choice(sorted(LAYERS)))
+@click.option("--classes", default=1000, show_default=True, help="Classes of the head.")
+def main(model: str, classes: int) -> None:
+    """Lists the layers of MODEL as freeze depth counts them."""
+    Console().print(layer_table(model, classes))
+
+
+if __name__ == "__main__":
+    main()

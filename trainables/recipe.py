@@ -27,16 +27,25 @@ def learning_rates(spec: TrainingSpec, steps_per_epoch: int) -> list[float]:
     return rising + falling
 
 
-def parameter_groups(named: Iterable[tuple[str, nn.Parameter]], weight_decay: float) -> list[dict[str, Any]]:
-    """Two groups for the optimizer: weight decay for parameters of more than one dimension, none for others (t-ReX)."""
+def parameter_groups(
+    named: Iterable[tuple[str, nn.Parameter]], weight_decay: float, *, attention_biases: bool = True
+) -> list[dict[str, Any]]:
+    """Two groups for the optimizer: weight decay for parameters of more than one dimension, none for others (t-ReX).
+
+    TinyViT's `attention_biases` have two dimensions: t-ReX's rule decays them, timm lists them as not to be decayed.
+    """
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
     for name, parameter in named:
-        (plain if parameter.ndim <= 1 or name.endswith(".bias") else decayed).append(parameter)
+        exempt = parameter.ndim <= 1 or name.endswith(".bias")
+        exempt |= name.endswith("attention_biases") and not attention_biases
+        (plain if exempt else decayed).append(parameter)
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
 
 
 def build_optimizer(module: nn.Module, spec: TrainingSpec) -> torch.optim.SGD:
     """SGD with momentum, without Nesterov; the fused implementation, one call for all parameters."""
-    groups = parameter_groups(module.named_parameters(), spec.weight_decay)
+    groups = parameter_groups(
+        module.named_parameters(), spec.weight_decay, attention_biases=spec.decay_attention_biases
+    )
     return torch.optim.SGD(groups, lr=0.0, momentum=spec.momentum, fused=True)

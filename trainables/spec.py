@@ -10,7 +10,7 @@ from datagen.identity import Spec, fingerprint_of, identity, runtime
 from datagen.spec import DatasetSpec
 from trainables.layers import LAYERS, layer_count
 
-VIEWS = ("none", "pytorch_example")
+VIEWS = ("none", "autoaugment", "pytorch_example", "augmix", "pixmix", "dino_multicrop")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +28,24 @@ class TrainingSpec(Spec):
     validation: DatasetSpec = identity()
     source: TrainingSpec | None = identity(None, help="the base whose first layers are taken over")
     frozen_layers: int = identity(0, minimum=0, help="N: how many layers are taken over and frozen")
-    fraction: float = identity(1.0, above=0, maximum=1, help="share of the training images, class-balanced and nested")
-    model: str = identity("resnet50", choices=tuple(LAYERS))
+    fraction: float = identity(1.0, above=0, maximum=1, help="share of the training images")
+    fraction_sampling: str = identity(
+        "balanced",
+        choices=("balanced", "random"),
+        help="balanced: the same share of each class; random: of all images, as the papers may have; both nested",
+    )
+    normalization: str = identity(
+        "imagenet",
+        choices=("imagenet", "exact", "batchnorm_train"),
+        help="exact: each data set by its own statistics; batchnorm_train: BatchNorm by the evaluation batch",
+    )
+    model: str = identity("resnet50", help="a network of trainables.layers.LAYERS")
+    head: str = identity("cosine", choices=("cosine", "linear"))
     temperature: float = identity(0.1, above=0, help="of the cosine classifier")
     views: str = identity("pytorch_example", choices=VIEWS, help="augmentation of the training images")
     image_size: int = identity(224, minimum=8, help="side of the square the network sees, pixels")
+    local_size: int = identity(96, minimum=8, help="side of dino_multicrop's local crops, pixels")
+    local_crops: int = identity(8, minimum=0, help="how many of them")
     minimum_crop: float = identity(0.08, above=0, maximum=1, help="smallest share of the area a random crop keeps")
     frozen_batchnorm: str = identity(
         "eval",
@@ -44,18 +57,24 @@ class TrainingSpec(Spec):
     learning_rate: float = identity(0.1, above=0, help="peak rate for a batch of 256; scales with the batch")
     final_learning_rate: float = identity(1e-6, minimum=0)
     warmup_epochs: int = identity(10, minimum=0)
+    precision: str = identity(
+        "float32", choices=("float32", "bfloat16", "float16"), help="of the network's arithmetic; weights are float32"
+    )
     momentum: float = identity(0.9, minimum=0, maximum=1)
     weight_decay: float = identity(1e-4, minimum=0, help="of parameters with more than one dimension")
+    decay_attention_biases: bool = identity(True, help="TinyViT's are matrices: t-ReX's rule decays them, timm's not")
     seed: int = identity(0, minimum=0)
     workers: int = runtime(1, minimum=1, help="data-parallel workers of one training")
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.model not in LAYERS:
+            raise InputError(f"model must be one of {', '.join(LAYERS)}, not {self.model!r}.")
         head = layer_count(self.model)
-        if self.frozen_layers >= head:
+        if self.frozen_layers > head:
             raise InputError(
-                f"frozen_layers must be from 0 (train all) to {head - 1} (train the head only) for {self.model}, "
-                f"not {self.frozen_layers}."
+                f"frozen_layers must be from 0 (train all) to {head - 1} (train the head only) or {head} "
+                f"(evaluate only) for {self.model}, not {self.frozen_layers}."
             )
         if (self.source is None) != (self.frozen_layers == 0):
             raise InputError("frozen_layers above 0 needs a source to take the layers from, and 0 takes none.")
@@ -73,7 +92,9 @@ class TrainingSpec(Spec):
 
     @property
     def train_images(self) -> int:
-        """Images of one epoch: the fraction of each class, rounded, at least one."""
+        """Images of one epoch: the fraction (of each class, if balanced), rounded, at least one."""
+        if self.fraction_sampling == "random":
+            return max(1, round(self.train.images * self.fraction))
         classes = len(self.train.class_names)
         return classes * max(1, round(self.train.images * self.fraction / classes))
 

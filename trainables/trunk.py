@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,19 @@ from trainables.recipe import build_optimizer
 from trainables.spec import TrainingSpec
 
 
+def layers_of(spec: TrainingSpec, *, first: int = 0, last: int | None = None) -> Layers:
+    """Layers `first` + 1 to `last` of the spec's network, freshly initialized from its seed."""
+    classes = len(spec.train.class_names)
+    return build_layers(
+        spec.model, classes, spec.seed, head=spec.head, temperature=spec.temperature, first=first, last=last
+    )
+
+
+def mixed_precision(device: torch.device, precision: str) -> torch.autocast:
+    """Autocast to `precision`, or none for "float32"; evaluation is always in float32, as in t-ReX."""
+    return torch.autocast(device.type, getattr(torch, precision), enabled=precision != "float32")
+
+
 class Trunk:
     """The frozen first layers of a source network, up to the deepest cut of a cohort.
 
@@ -20,50 +34,75 @@ class Trunk:
     changes; with "train" its BatchNorm layers use batch statistics and their running statistics drift.
     """
 
-    def __init__(self, layers: Layers, cuts: Sequence[int], batchnorm: str) -> None:
+    def __init__(self, layers: Layers, cuts: Sequence[int], batchnorm: str, precision: str = "float32") -> None:
         self.layers = layers.requires_grad_(False).eval()
         self.cuts = sorted(set(cuts))
-        self._batchnorm = batchnorm
+        self._batchnorm, self._precision = batchnorm, precision
 
     def __call__(self, views: Tensor, *, training: bool) -> dict[int, Tensor]:
         """Views [batch, 3, size, size] to {cut: activation after so many layers}; cut 0 gives the views themselves."""
-        self.layers.train(training and self._batchnorm == "train")
-        with torch.no_grad():
+        if training:
+            self.layers.train(self._batchnorm == "train")
+        with torch.no_grad(), mixed_precision(views.device, self._precision if training else "float32"):
             activations = self.layers.after_each_layer(views)
         return {cut: activations[cut] for cut in self.cuts}
 
 
+class AllCrops(nn.Module):
+    """Layers applied to each resolution of views in turn; the logits of all crops in one tensor.
+
+    One module, so that data-parallel training sees one forward pass for one backward pass.
+    """
+
+    def __init__(self, layers: Layers) -> None:
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, groups: list[Tensor]) -> Tensor:
+        """Activations of each resolution, [crops x batch, ...], to logits [all crops x batch, classes]."""
+        return torch.cat([self.layers(group) for group in groups])
+
+
 class Branch:
-    """What one trial trains: the layers above its cut, its optimizer, and the losses of the current epoch."""
+    """What one trial trains: the layers above its cut, its optimizer, and the losses of the current epoch.
+
+    A cut above the last layer leaves nothing to train: the source is only evaluated.
+    """
 
     def __init__(self, spec: TrainingSpec, wrap: Callable[[nn.Module], nn.Module], device: torch.device) -> None:
         self.spec = spec
-        classes = len(spec.train.class_names)
-        self.layers = build_layers(spec.model, classes, spec.temperature, spec.seed, first=spec.frozen_layers).to(
-            device
-        )
-        self.module = wrap(self.layers)
-        self.optimizer = build_optimizer(self.layers, spec)
+        self.layers = layers_of(spec, first=spec.frozen_layers).to(device)
+        self.trains = any(True for _ in self.layers.parameters())
+        self.module = wrap(AllCrops(self.layers)) if self.trains else AllCrops(self.layers)
+        self.optimizer = build_optimizer(self.layers, spec) if self.trains else None
+        self.scaler = torch.amp.GradScaler(device.type, enabled=spec.precision == "float16")
         self.history: list[dict[str, float]] = []
         self.failure: str | None = None
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=device)
         self._steps = 0
 
-    def step(self, activation: Tensor, labels: Tensor, learning_rate: float) -> None:
-        """One step of SGD on the activation at the cut; the loss is kept on the device, to be read once an epoch."""
+    def step(self, groups: list[Tensor], labels: Tensor, learning_rate: float) -> None:
+        """One step of SGD on the activations at the cut, one tensor for each resolution of views.
+
+        The loss is the plain mean over all crops of all images, each with its image's label of `labels` [batch]. It is
+        kept on the device, to be read once an epoch.
+        """
         self.layers.train()
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
-        loss = functional.cross_entropy(self.module(activation), labels)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
+        with mixed_precision(labels.device, self.spec.precision):
+            logits = self.module(groups)
+            loss = functional.cross_entropy(logits, labels.repeat(len(logits) // len(labels)))
+        if self.optimizer is not None:
+            for group in self.optimizer.param_groups:
+                group["lr"] = learning_rate
+            self.optimizer.zero_grad(set_to_none=True)
+            self.scaler.scale(loss).backward()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
         self._loss_sum += loss.detach()
         self._steps += 1
 
     def logits(self, activation: Tensor) -> Tensor:
-        """Evaluation-mode logits [batch, classes]."""
-        self.layers.eval()
+        """Logits [batch, classes] of one resolution, without gradient, in the mode that the layers are in."""
         with torch.no_grad():
             result: Tensor = self.layers(activation)
         return result
@@ -77,6 +116,8 @@ class Branch:
 
     def momentum(self) -> dict[str, Tensor]:
         """The optimizer's momentum by parameter name; empty before the first step."""
+        if self.optimizer is None:
+            return {}
         return {
             name: self.optimizer.state[parameter]["momentum_buffer"]
             for name, parameter in self.layers.named_parameters()
@@ -86,7 +127,29 @@ class Branch:
     def load_momentum(self, momentum: dict[str, Tensor]) -> None:
         """Puts back what `momentum` gave."""
         for name, parameter in self.layers.named_parameters():
-            if name in momentum:
+            if self.optimizer is not None and name in momentum:
                 # In the parameter's memory layout: the fused optimizer walks both buffers side by side.
                 buffer = torch.empty_like(parameter, requires_grad=False).copy_(momentum[name])
                 self.optimizer.state[parameter]["momentum_buffer"] = buffer
+
+
+@contextmanager
+def evaluation_mode(modules: Sequence[nn.Module], batch_statistics: bool) -> Iterator[None]:
+    """Puts modules in evaluation mode; with `batch_statistics` their BatchNorm layers normalize by the batch instead.
+
+    Nothing is left behind: no running statistic changes, whatever the mode. (Those of Mind the Gap, Table 1, row 3, do,
+    which has no effect on a pass that does not read them.)
+    """
+    layers = [layer for module in modules for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)]
+    kept = [(layer.momentum, layer.num_batches_tracked) for layer in layers]
+    for module in modules:
+        module.eval()
+    if batch_statistics:
+        for layer in layers:
+            layer.train()
+            layer.momentum, layer.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for layer, (momentum, tracked) in zip(layers, kept, strict=True):
+            layer.momentum, layer.num_batches_tracked = momentum, tracked

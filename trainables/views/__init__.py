@@ -11,26 +11,37 @@ from torch import Tensor
 
 from datagen.identity import derived_seed
 from trainables.spec import TrainingSpec
+from trainables.statistics import PixelStatistics
+from trainables.views.augmix import AugMix
+from trainables.views.autoaugment import AutoAugment
+from trainables.views.dino_multicrop import DinoMulticrop
 from trainables.views.none import PlainView
+from trainables.views.pixmix import PixMix
 from trainables.views.pytorch_example import PyTorchExample
 from trainables.views.view import View
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-VIEWS_BY_NAME: dict[str, type[View]] = {"none": PlainView, "pytorch_example": PyTorchExample}
+VIEWS_BY_NAME: dict[str, type[View]] = {
+    "none": PlainView,
+    "autoaugment": AutoAugment,
+    "pytorch_example": PyTorchExample,
+    "augmix": AugMix,
+    "pixmix": PixMix,
+    "dino_multicrop": DinoMulticrop,
+}
 
 
 class Views:
-    """Makes the training views of a data set of `images` images."""
+    """Makes the training views of a data set of `images` images, normalized by `statistics`."""
 
-    def __init__(self, spec: TrainingSpec, images: int) -> None:
+    def __init__(self, spec: TrainingSpec, images: int, statistics: PixelStatistics) -> None:
         self._view = VIEWS_BY_NAME[spec.views](spec)
-        self._seed, self._images = spec.seed, images
+        self._seed, self._images, self._statistics = spec.seed, images, statistics
         self._epoch, self._uniforms = 0, torch.empty(0)
 
-    def __call__(self, images: Tensor, positions: Tensor, epoch: int) -> Tensor:
-        """[batch, 3, height, width] uint8 to normalized [batch, 3, size, size] float32.
+    def __call__(self, images: Tensor | list[Tensor], positions: Tensor, epoch: int) -> list[Tensor]:
+        """[batch, 3, height, width] uint8 to normalized float32 [crops x batch, 3, size, size], one a resolution.
+
+        Images of different sizes come as a list and are cropped one by one.
 
         `positions` [batch] are the images' places in the data set, which with the seed and the epoch fix their views.
         """
@@ -40,16 +51,18 @@ class Views:
             shape = (self._images, self._view.uniforms)
             self._uniforms = torch.rand(shape, generator=generator, dtype=torch.float64)
             self._epoch = epoch
-        return normalized(self._view(images, self._uniforms[positions].to(images.device)))
+        uniforms = self._uniforms[positions]
+        if isinstance(images, Tensor):
+            groups = self._view(images, uniforms.to(images.device))
+        else:
+            alone = [self._view(image[None], row[None]) for image, row in zip(images, uniforms, strict=True)]
+            # Of each resolution: [batch, crops, ...] to crop by crop, as a whole batch has it.
+            groups = [torch.stack(crops).transpose(0, 1).flatten(0, 1) for crops in zip(*alone, strict=True)]
+        return [self._statistics.normalized(group) for group in groups]
 
 
-def evaluation_view(images: Tensor, spec: TrainingSpec) -> Tensor:
+def evaluation_view(images: Tensor | list[Tensor], spec: TrainingSpec, statistics: PixelStatistics) -> Tensor:
     """[batch, 3, height, width] uint8 to normalized [batch, 3, size, size] float32, with nothing random."""
-    return normalized(PlainView(spec)(images, torch.empty(len(images), 0)))
-
-
-def normalized(images: Tensor) -> Tensor:
-    """Pixels [batch, 3, h, w] in 0..255 to float32 with ImageNet's mean and standard deviation, channels last."""
-    mean = torch.tensor(IMAGENET_MEAN, device=images.device).view(3, 1, 1) * 255
-    std = torch.tensor(IMAGENET_STD, device=images.device).view(3, 1, 1) * 255
-    return ((images.float() - mean) / std).contiguous(memory_format=torch.channels_last)
+    view, nothing = PlainView(spec), torch.empty(1, 0)
+    batches = [images] if isinstance(images, Tensor) else [image[None] for image in images]
+    return statistics.normalized(torch.cat([view(batch, nothing)[0] for batch in batches]))

@@ -21,9 +21,8 @@ class PlainView:
         self._resized = round(self._size * 256 / 224) if self._size >= 64 else self._size
         self._transform = v2.Compose([v2.Resize(self._resized, antialias=True), v2.CenterCrop(self._size)])
 
-    def __call__(self, images: Tensor, uniforms: Tensor) -> Tensor:
+    def __call__(self, images: Tensor, uniforms: Tensor) -> list[Tensor]:
         """Images of the right size already pass through untouched; `uniforms` is not used."""
         if images.shape[-2:] == (self._size, self._size) and self._resized == self._size:
-            return images
-        result: Tensor = self._transform(images)
-        return result
+            return [images]
+        return [self._transform(images)]

@@ -17,8 +17,8 @@ class PyTorchExample:
         self._size = spec.image_size
         self._scale = (spec.minimum_crop, 1.0)
 
-    def __call__(self, images: Tensor, uniforms: Tensor) -> Tensor:
-        """The crops, float32."""
+    def __call__(self, images: Tensor, uniforms: Tensor) -> list[Tensor]:
+        """One crop for each image, float32."""
         height, width = images.shape[-2:]
         boxes = crop_boxes(height, width, self._scale, (3 / 4, 4 / 3), uniforms[:, :CROP_UNIFORMS])
-        return flipped(resized_crops(images, boxes, self._size), uniforms[:, CROP_UNIFORMS])
+        return [flipped(resized_crops(images, boxes, self._size), uniforms[:, CROP_UNIFORMS])]

@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from trainables.spec import TrainingSpec
 
 
 class View(Protocol):
-    """Turns images [batch, 3, height, width] uint8 into [batch, 3, size, size] in 0..255.
+    """Turns images [batch, 3, height, width] uint8 into one tensor of crops for each resolution, pixels in 0..255.
 
-    All its randomness is in `uniforms` [batch, self.uniforms] float64 in 0..1, the sample's own row.
+    Crops of the same resolution stand in one tensor [crops x batch, 3, size, size], crop by crop. All randomness is in
+    `uniforms` [batch, self.uniforms] float64 in 0..1, the sample's own row.
     """
 
     uniforms: int
 
     def __init__(self, spec: TrainingSpec) -> None: ...
 
-    def __call__(self, images: Tensor, uniforms: Tensor) -> Tensor:
+    def __call__(self, images: Tensor, uniforms: Tensor) -> list[Tensor]:
         """The views of a batch."""
+
+
+def image_by_image(images: Tensor, uniforms: Tensor, view: Callable[[Tensor], Tensor]) -> Tensor:
+    """Applies a view that draws from torch's global generator to each image, seeded by the sample's own number.
+
+    `uniforms` is [batch]; the generator's state is the same before and after.
+    """
+    views = []
+    with torch.random.fork_rng(devices=[]):
+        for image, uniform in zip(images, uniforms.tolist(), strict=True):
+            torch.manual_seed(int(uniform * 2**53))
+            views.append(view(image))
+    return torch.stack(views)
