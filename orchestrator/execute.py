@@ -101,7 +101,7 @@ def _check_reachable(address: str) -> None:
 
 
 def run_plan(work: Sequence[Work], store: Store, cluster: Cluster, watchers: Sequence[Watcher]) -> Outcome:
-    """Runs all `work`, each as soon as what it needs is there, the longest first.
+    """Runs all `work`, each as soon as what it needs is there; what the longest chain hangs on goes first.
 
     Raises:
         InputError: a training asks for more workers than the cluster has room for.
@@ -131,13 +131,23 @@ def run_plan(work: Sequence[Work], store: Store, cluster: Cluster, watchers: Seq
     return outcome
 
 
+def seconds_to_the_end(first: Work, work: Sequence[Work]) -> float:
+    """The cost of a work and of the longest chain of works that wait for it.
+
+    By this a base goes before the cohorts of another base: those can fill the cluster later, its own cannot yet start.
+    """
+    makes = {spec.fingerprint for spec in first.makes}
+    followers = (seconds_to_the_end(item, work) for item in work if item.needs & makes)
+    return first.seconds + max(followers, default=0.0)
+
+
 class _Board:
     """Which works wait, run, are done or have failed."""
 
     def __init__(
         self, work: Sequence[Work], resources: Resources, slots: int, outcome: Outcome, watchers: Sequence[Watcher]
     ) -> None:
-        self.waiting = sorted(work, key=lambda item: -item.seconds)
+        self.waiting = sorted(work, key=lambda item: -seconds_to_the_end(item, work))
         self.slots = slots
         self.resources, self.outcome, self.watchers = resources, outcome, watchers
         self.running: dict[str, Work] = {}
@@ -145,7 +155,7 @@ class _Board:
         self._lost: dict[str, str] = {}
 
     def next_ready(self, trial_id: str) -> Work | None:
-        """Takes the longest work whose needs are met."""
+        """Takes the first work whose needs are met."""
         for work in self.waiting:
             if work.needs <= self._made and self._has_room(work):
                 self.waiting.remove(work)

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from datagen.errors import InputError
 from orchestrator.cost import cohort_seconds
+from orchestrator.execute import seconds_to_the_end
 from orchestrator.overrides import apply_overrides
 from orchestrator.plan import Plan, make_plan, split_cohort
 from orchestrator.plan_view import plan_document
@@ -116,6 +117,13 @@ def test_work_waits_for_exactly_what_is_missing(store: Store) -> None:
     publish(store, real)
     cohort = next(item for item in planned(store).work() if item.title.startswith("real->synthetic"))
     assert cohort.needs == {synthetic.train.fingerprint}
+
+
+def test_what_the_longest_chain_hangs_on_goes_first(store: Store) -> None:
+    work = planned(store, seeds=2).work()
+    ordered = sorted(work, key=lambda item: -seconds_to_the_end(item, work))
+    kinds = ["generate" if not item.members else "cohort" if "->" in item.title else "base" for item in ordered]
+    assert kinds == ["generate"] + ["base"] * 4 + ["cohort"] * 4
 
 
 def test_one_cohort_on_two_slots_is_cut_into_pieces_of_like_cost(store: Store) -> None:
