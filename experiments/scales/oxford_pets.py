@@ -16,7 +16,7 @@ SCALE = Scale(
     images=Path("store/imported/oxford_pets"),
     expected_images={"train": 3_680, "validation": 3_669},
     import_hint=(
-        "Import trainval and test, a folder for each breed: "
+        "Sort trainval and test into a folder for each breed, and import them: "
         "python -m datagen.import_images --name oxford_pets --train DIR --val DIR; or give images=DIR."
     ),
     generator=Path("models/stable-diffusion-v1-4"),

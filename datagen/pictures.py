@@ -1,0 +1,85 @@
+"""Checks picture files by decoding them, and makes plain RGB of those that are not plain."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+"""What a file may hold, whatever its name ends in: ImageNet itself has a PNG that is called .JPEG."""
+TINY = 8
+"""Pictures with a side below this many pixels are valid, but counted: they are seldom meant."""
+
+
+class CorruptError(Exception):
+    """A file holds no whole picture; the message says why."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as it is stored, and what was done to it."""
+
+    encoded: bytes
+    converted: bool
+    resized: bool
+    tiny: bool
+
+
+def checked_picture(data: bytes | None, resize: int | None = None) -> Picture:
+    """Decodes a file's bytes, and encodes them anew where they are not plain or where `resize` asks for it.
+
+    Args:
+        data: the file's bytes, None if there is no such file.
+        resize: if the shorter side is longer than this many pixels, it is made as long (bicubic, JPEG quality 95).
+
+    Raises:
+        CorruptError: the bytes are no whole picture.
+    """
+    if not data:
+        raise CorruptError("a link to nothing, or no file" if data is None else "empty file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about sizes and damaged metadata, which do not matter here
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                plain = _is_plain(image, data)
+                image.load()
+                short, tiny = min(image.size), min(image.size) < TINY
+                smaller = resize is not None and short > resize
+                if plain and not smaller:
+                    return Picture(data, False, False, tiny)
+                pixels = image.copy() if plain else _as_rgb(image)
+    except UnidentifiedImageError:
+        raise CorruptError("not a picture") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders raise nearly anything on damaged files, SyntaxError and struct.error included
+        raise CorruptError(str(error).splitlines()[0] if str(error) else type(error).__name__) from None
+    if resize is not None and smaller:
+        width, height = (int(resize * side / short) for side in pixels.size)
+        resized = pixels.resize((width, height), Image.Resampling.BICUBIC)
+        return Picture(_encoded(resized, "jpeg", quality=95), not plain, True, tiny)
+    return Picture(_encoded(pixels, "png"), True, False, tiny)
+
+
+def _is_plain(image: Image.Image, data: bytes) -> bool:
+    if image.mode not in ("RGB", "L") or getattr(image, "n_frames", 1) > 1:
+        return False
+    # PIL shows a PNG of 16 bits a channel as 8-bit RGB; its header (byte 24: bits a channel) tells.
+    return image.format == "JPEG" or (image.format == "PNG" and data[24] == 8 and "transparency" not in image.info)
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        # PIL would clip 16-bit grey at 255 instead of scaling it.
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    return image.convert("RGB")
+
+
+def _encoded(image: Image.Image, image_format: str, **options: int) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, image_format, **options)
+    return buffer.getvalue()
