@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,16 +10,16 @@ from datagen.identity import Spec, derived_seed, identity, runtime
 
 
 @dataclass(frozen=True, kw_only=True)
-class DatasetSpec(Spec):
+class DatasetSpec(Spec, ABC):
     """A set of labelled images in Parquet shards. `class_names` are in label order."""
 
     name: str = identity(help="what the set is called in tables")
     class_names: tuple[str, ...] = identity()
 
     @property
+    @abstractmethod
     def images(self) -> int:
         """How many images the set has when whole."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)

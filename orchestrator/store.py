@@ -104,8 +104,8 @@ class Store:
             owner = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
             write_json(note, {"purpose": purpose, **owner})
             yield
-            note.unlink(missing_ok=True)
         finally:
+            note.unlink(missing_ok=True)
             lock.release()
 
     def dataset_folder(self, spec: DatasetSpec) -> Path:

@@ -91,6 +91,7 @@ def train_and_publish(
 
     from trainables.checkpoint import CohortCheckpoint
     from trainables.loop import train_cohort
+    from trainables.models import timm_checkpoint
     from trainables.world import World
 
     if world is None:
@@ -123,7 +124,7 @@ def train_and_publish(
                 result.spec,
                 result.history,
                 result.failure,
-                functools.partial(save_file, result.state),
+                functools.partial(save_file, timm_checkpoint(spec.model, result.state)),
                 dataclasses.asdict(result.normalization),
             )
         checkpoint.discard([result.spec.fingerprint for result in results])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 
 from datagen.shards import ImageRow, publish_dataset
 from datagen.spec import GeneratedDataset, RealDataset
+from orchestrator.ray_environment import prepare
 from trainables.data import ImageSet, load_images
 from trainables.spec import TrainingSpec
 
@@ -101,3 +103,14 @@ def generated_spec() -> GeneratedDataset:
         height=32,
         rows_per_shard=8,
     )
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """Ray with two CPUs, on this machine's loopback only."""
+    prepare(None)
+    import ray
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import io
-import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-import ray
 from PIL import Image
 
 from datagen.errors import InputError
@@ -32,14 +29,6 @@ POSITIONS = [(row % 2, row // 2) for row in range(18)]
 def one_by_one(generated_spec: GeneratedDataset) -> dict[tuple[int, int], bytes]:
     painter = TextToImage(replace(generated_spec, images_at_once=1))
     return {(row.label, row.index): row.image for row in painter.draw(POSITIONS)}
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    os.environ["RAY_AUTH_MODE"] = "disabled"
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1")
-    yield
-    ray.shutdown()
 
 
 def contents(folder: Path) -> list[tuple[int, int, int, str, bytes]]:

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -37,14 +36,6 @@ from datagen.shards import read_manifest
 ROOT = Path(__file__).parent.parent
 GREY_RAMP = np.arange(256, dtype=np.uint16).reshape(16, 16) * 257
 """16-bit grey whose high byte counts from 0 to 255."""
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    os.environ["RAY_AUTH_MODE"] = "disabled"
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1")
-    yield
-    ray.shutdown()
 
 
 def encoded(image: Image.Image, image_format: str = "jpeg", **options: Any) -> bytes:

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import timm
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from trainables.layers import LAYERS, Layer, classifier_name, layer_count
-from trainables.models import CosineClassifier, build_layers
+from trainables.models import CosineClassifier, build_layers, timm_checkpoint
 
 
 @pytest.mark.parametrize("model", ["resnet50", "resnet50_slim"])
@@ -91,12 +91,15 @@ def test_building_a_network_leaves_torchs_random_state_alone() -> None:
     assert torch.equal(torch.rand(1), expected)
 
 
-def test_weights_have_timms_names(tmp_path: Path) -> None:
-    state = build_layers("resnet50", 10, seed=0).timm_state()
-    save_file({key: value.contiguous() for key, value in state.items()}, tmp_path / "weights.safetensors")
-    network = timm.create_model("resnet50", num_classes=10)
-    missing, unexpected = network.load_state_dict(load_file(tmp_path / "weights.safetensors"), strict=False)
-    assert (missing, unexpected) == (["fc.bias"], [])  # The cosine head has no bias.
+@pytest.mark.parametrize("model", ["resnet50", "tiny_vit_5m_224"])
+@pytest.mark.parametrize("head", ["cosine", "linear"])
+def test_timm_loads_the_weights_by_checkpoint_path(model: str, head: str, tmp_path: Path) -> None:
+    state = build_layers(model, 10, seed=0, head=head).timm_state()
+    contiguous = {key: value.contiguous() for key, value in timm_checkpoint(model, state).items()}
+    save_file(contiguous, tmp_path / "weights.safetensors")
+    network = timm.create_model(model, num_classes=10, checkpoint_path=str(tmp_path / "weights.safetensors"))
+    loaded = network.state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in state.items())
 
 
 @pytest.mark.parametrize(

@@ -62,12 +62,13 @@ class CohortCheckpoint:
         return best_epoch
 
     def discard(self, fingerprints: Sequence[str]) -> None:
-        """Removes the checkpoints of these trials and no others, once what they led to is published."""
-        for path in self._folder.glob("*"):
-            if path.suffix == ".partial" or set(_contents(path)[1]) <= set(fingerprints):
+        """Removes the checkpoints of these trials and no others, once what they led to is published.
+
+        The folder stays: another piece of the same cohort may be about to write to it.
+        """
+        for path in self._folder.glob("*.safetensors"):
+            if set(_contents(path)[1]) <= set(fingerprints):
                 path.unlink(missing_ok=True)
-        if self._folder.is_dir() and not any(self._folder.iterdir()):
-            self._folder.rmdir()
 
 
 def _contents(path: Path) -> tuple[int, dict[str, Any]]:

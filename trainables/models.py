@@ -201,6 +201,17 @@ def _ends(layers: tuple[Layer, ...]) -> set[int]:
     return ends
 
 
+def timm_checkpoint(model: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A whole network's state as `timm.create_model(model, num_classes=..., checkpoint_path=...)` loads it.
+
+    timm's classifier has a bias and the cosine classifier none: it gets one of zeros. (The cosine and its temperature
+    are not timm's, so only the features are the trained network's; the sidecar says which head it was.)
+    """
+    name = classifier_name(model)
+    weight = state[f"{name}.weight"]
+    return {f"{name}.bias": torch.zeros(len(weight)), **state}
+
+
 def layer_table(model: str, classes: int = 1000) -> Table:
     """A network's layers with their modules and number of parameters (the head for `classes` classes, cosine)."""
     layers = build_layers(model, classes, seed=0)
