@@ -106,7 +106,7 @@ class Progress:
         done = sum(share == 1.0 for share in self._share.values())
         elapsed = duration(time.monotonic() - self._started)
         footer = Text(f"{done} of {len(self._share)} works done, {elapsed} so far, {self._remaining()}")
-        return Group(table, ProgressBar(total=1.0, completed=self.fraction(), width=60), footer)
+        return Group(table, footer, ProgressBar(total=1.0, completed=self.fraction(), width=60))
 
 
 def duration(seconds: float) -> str:
