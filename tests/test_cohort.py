@@ -181,6 +181,18 @@ def test_a_branch_whose_loss_is_not_finite_fails_alone(
     assert deep.failure == "the training loss was nan in epoch 1"
 
 
+def test_a_cohort_whose_members_have_all_failed_stops(
+    base_spec: TrainingSpec, train_images: ImageSet, validation_images: ImageSet
+) -> None:
+    epochs: list[int] = []
+    hopeless = replace(base_spec, epochs=6, learning_rate=1e30)
+    (result,) = train_cohort(
+        [hopeless], train_images, validation_images, report=lambda report: epochs.append(report.epoch)
+    )
+    assert result.failure is not None
+    assert len(epochs) < 6
+
+
 def test_members_must_be_of_one_cohort(
     transfer: TrainingSpec, train_images: ImageSet, validation_images: ImageSet
 ) -> None:

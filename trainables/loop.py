@@ -83,6 +83,8 @@ def train_cohort(
         if checkpoint and world.rank == 0:
             checkpoint.save(epoch, cohort.trunk, cohort.branches)
         report(cohort.report(epoch))
+        if not cohort.running:
+            break
     return [cohort.result(branch) for branch in cohort.branches]
 
 
