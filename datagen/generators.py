@@ -56,7 +56,7 @@ class TextToImage:
         spec, wanted = self.spec, len(batch)
         if self.device.type == "cpu":
             batch = [*batch, *[batch[-1]] * (-wanted % CPU_BATCH_MULTIPLE)]
-        embeddings = [self._embedding(spec.prompts[label]) for label, _ in batch]
+        embeddings = [self._embedding(spec.prompt(label, index)) for label, index in batch]
         guided = embeddings[0][1] is not None
         generators = [
             torch.Generator("cpu").manual_seed(spec.image_seed(spec.class_names[label], index))
@@ -99,7 +99,7 @@ class TextToImage:
             label=label,
             class_name=class_name,
             index=index,
-            prompt=spec.prompts[label],
+            prompt=spec.prompt(label, index),
             seed=spec.image_seed(class_name, index),
         )
 

@@ -1,12 +1,35 @@
-"""Prompts: "<class name>, <definition>", the form both papers use (Mind the Gap, section 4.1)."""
+"""Prompts of a class, in the styles that the papers compare (Mind the Gap, section 4.1)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 from datagen.errors import InputError
+
+STYLES = ("c", "c, d_c", "a photo of a c")
+"""c: the class's name; d_c: its WordNet definition."""
+
+
+def class_prompts(classes: Sequence[tuple[str, str]], style: str) -> tuple[tuple[str, ...], ...]:
+    """The prompts of each class, in label order.
+
+    Args:
+        classes: (class name, WordNet id) in label order.
+        style: one of `STYLES`. A class without a WordNet id has no definition.
+
+    Raises:
+        InputError: the style is unknown, or a class has no prompt in it.
+    """
+    if style not in STYLES:
+        raise InputError(f"prompt_style must be one of {'; '.join(STYLES)}, not {style!r}.")
+    if style == "c":
+        return tuple((name,) for name, _ in classes)
+    if style == "a photo of a c":
+        return tuple((f"a photo of a {name}",) for name, _ in classes)
+    return tuple((definition_prompt(name, wordnet_id),) for name, wordnet_id in classes)
 
 
 @cache
@@ -18,11 +41,6 @@ def wordnet_definitions() -> dict[str, str]:
     # timm's folder is looked up, not imported: the import costs 3 seconds, which a plan should not.
     path = Path(timm.origin).parent / "data" / "_info" / "imagenet_synset_to_definition.txt"
     return dict(line.split("\t", 1) for line in path.read_text().splitlines())
-
-
-def class_prompt(class_name: str, wordnet_id: str) -> str:
-    """The definition prompt of a class, or "a photo of a <class>" where it has no WordNet id."""
-    return definition_prompt(class_name, wordnet_id) if wordnet_id else f"a photo of a {class_name}"
 
 
 def definition_prompt(class_name: str, wordnet_id: str) -> str:

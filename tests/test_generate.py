@@ -66,7 +66,7 @@ def test_an_image_has_the_promised_size_and_metadata(
     row = TextToImage(generated_spec).draw([(1, 3)])[0]
     assert Image.open(io.BytesIO(row.image)).size == (32, 32)
     assert (row.class_name, row.index, row.path) == ("trouser", 3, "trouser/000003.png")
-    assert row.prompt == generated_spec.prompts[1]
+    assert row.prompt == generated_spec.prompt(1, 0)
     assert row.seed == generated_spec.image_seed("trouser", 3)
 
 
@@ -138,7 +138,7 @@ def small_spec() -> GeneratedDataset:
     return GeneratedDataset(
         name="synthetic",
         class_names=("shirt", "coat"),
-        prompts=("shirt, a garment", "coat, an outer garment"),
+        prompts=(("shirt, a garment",), ("coat, an outer garment",)),
         pipeline="generator",
         pipeline_digest="0" * 64,
         pipeline_folder=pocket.GENERATOR,

@@ -21,7 +21,7 @@ SYNTHETIC = GeneratedDataset(
     class_names=("a", "b"),
     pipeline="tiny",
     pipeline_digest="e" * 64,
-    prompts=("a, first", "b, second"),
+    prompts=(("a, first",), ("b, second",)),
     images_per_class=10,
     pipeline_folder=Path("anywhere"),
 )
