@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from datagen.digests import NOT_THERE
-from datagen.spec import DatasetSpec, DiffusionDataset, MadeDataset, MixedDataset
+from datagen.spec import DatasetSpec, DiffusionDataset, MadeDataset, MixedDataset, StylizedDataset
 from orchestrator.cost import cohort_seconds, making_seconds
 from orchestrator.scale import Rates, Scale
 from orchestrator.store import Store
@@ -101,7 +101,8 @@ class Plan:
         return datasets + [self._cohort_work(members) for members in pieces]
 
     def _dataset_work(self, spec: MadeDataset) -> Work:
-        title = f"make {spec.images} {spec.title} images"
+        verb = "stylize" if isinstance(spec, StylizedDataset) else "generate"
+        title = f"{verb} {spec.images} {spec.title} images"
         return Work(title, (spec,), self._needs(spec), making_seconds(spec, self.scale.rates))
 
     def _cohort_work(self, members: Sequence[TrainingSpec]) -> Work:
