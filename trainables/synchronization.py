@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-import torch.distributed.nn.functional as collectives
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from datagen.errors import InputError
+
+
+class _Sum(torch.autograd.Function):
+    """The sum of a tensor over all workers; the gradient of each worker's term is the sum of all their gradients.
+
+    As torch.distributed.nn.functional.all_reduce, which is deprecated in favour of a private module.
+    """
+
+    @staticmethod
+    def forward(context: Any, value: Tensor) -> Tensor:
+        total = value.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> Tensor:
+        return _Sum.forward(context, gradients[0])
 
 
 class SynchronizedBatchNorm2d(nn.BatchNorm2d):
@@ -25,7 +43,7 @@ class SynchronizedBatchNorm2d(nn.BatchNorm2d):
         count = torch.full((1,), values.numel() // channels, dtype=torch.float64, device=input.device)
         axes = (0, 2, 3)
         sums = torch.cat([values.sum(axes, dtype=torch.float64), values.square().sum(axes, dtype=torch.float64), count])
-        mean, squares, total = collectives.all_reduce(sums).split([channels, channels, 1])
+        mean, squares, total = _Sum.apply(sums).split([channels, channels, 1])
         mean, total = mean / total, total.detach()
         variance = (squares / total - mean.square()).clamp(min=0)
         self._follow(mean.detach(), variance.detach() * total / (total - 1))
