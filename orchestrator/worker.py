@@ -124,7 +124,7 @@ def train_and_publish(
                 result.spec,
                 result.history,
                 result.failure,
-                functools.partial(save_file, timm_checkpoint(spec.model, result.state)),
+                functools.partial(save_file, timm_checkpoint(spec.network, result.state)),
                 dataclasses.asdict(result.normalization),
             )
         checkpoint.discard([result.spec.fingerprint for result in results])

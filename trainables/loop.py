@@ -20,7 +20,6 @@ from torchmetrics.classification import MulticlassAccuracy
 from datagen.identity import derived_seed
 from trainables.checkpoint import CohortCheckpoint
 from trainables.data import ImageSet, epoch_batches, fraction_subset, steps_per_epoch
-from trainables.layers import layer_count
 from trainables.recipe import learning_rates
 from trainables.report import EpochReport
 from trainables.spec import TrainingSpec
@@ -258,5 +257,5 @@ def _replica(module: nn.Module, *, world: World, synchronized: bool) -> nn.Modul
 
 def _shares(branches: Sequence[Branch]) -> list[tuple[Branch, float]]:
     """Each branch's share of a cohort's time, roughly: the layers it trains, and one for what all do."""
-    weights = [1.0 + layer_count(branch.spec.model) - branch.spec.frozen_layers for branch in branches]
+    weights = [1.0 + branch.spec.depth - branch.spec.frozen_layers for branch in branches]
     return [(branch, weight / sum(weights)) for branch, weight in zip(branches, weights, strict=True)]
