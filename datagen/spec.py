@@ -149,6 +149,13 @@ class OracleDataset(DiffusionDataset):
         """As many as the source has."""
         return self.source.images
 
+    def prompt(self, label: int, index: int) -> str:
+        """The prompt of image `index` of a class; none, the empty text, where the spec has no prompts."""
+        if not self.prompts:
+            return ""
+        prompts = self.prompts[label]
+        return prompts[index % len(prompts)]
+
     @property
     def made_from(self) -> tuple[DatasetSpec, ...]:
         """The source."""
