@@ -6,7 +6,7 @@ import io
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +62,7 @@ class DiffusionPainter(ABC):
             InputError: the GPU's memory does not hold a batch, or a source image cannot be read.
             ArithmeticError: an image is not a number; half precision does not fit every pipeline.
         """
-        encoded = []
+        encoded: list[Future[ImageRow]] = []
         for subjects in self._read_ahead(positions):
             pixels = self._draw_batch(subjects)
             pairs = zip(subjects, pixels, strict=True)
