@@ -68,7 +68,7 @@ def pipeline_class(folder: Path, allowed: tuple[str, ...]) -> str:
 
 
 def weights_variant(folder: Path) -> str | None:
-    """The name "fp16" where a pipeline's denoiser is there in half precision only, under the hub's name for such files."""
+    """The hub's "fp16" where a pipeline's denoiser is there in half precision only, under file names that say so."""
     names = [path.name for path in (folder / "unet").glob("*.safetensors")]
     return "fp16" if names and all(".fp16" in name for name in names) else None
 
