@@ -5,6 +5,8 @@ The mixing set is fractals that the project draws itself; the reference's own se
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -12,7 +14,7 @@ from trainables.spec import TrainingSpec
 from trainables.views.fractals import fractal
 from trainables.views.mixing_operations import ALL_OPERATIONS, augmented
 from trainables.views.operators import CROP_UNIFORMS
-from trainables.views.pytorch_example import PyTorchExample
+from trainables.views.pytorch_example import PyTorchExample, crop_and_flip
 from trainables.views.view import image_by_image
 
 ROUNDS, BETA, SEVERITY, FRACTALS = 4, 4, 1, 1000
@@ -27,10 +29,12 @@ class PixMix:
         self._crop = PyTorchExample(spec)
         self._size = spec.image_size
 
-    def __call__(self, images: Tensor, uniforms: Tensor) -> list[Tensor]:
+    def __call__(
+        self, images: Tensor | Sequence[Tensor], uniforms: Tensor, device: torch.device | None = None
+    ) -> list[Tensor]:
         """One crop for each image, float32."""
-        (crops,) = self._crop(images, uniforms[:, :-1])
-        return [image_by_image(crops.round().to(torch.uint8), uniforms[:, -1], self._mix)]
+        crops = crop_and_flip(self._crop, images, uniforms[:, :-1])
+        return [image_by_image(crops, uniforms[:, -1], self._mix)]
 
     def _mix(self, image: Tensor) -> Tensor:
         picture = fractal(int(torch.randint(FRACTALS, ())), self._size)
