@@ -14,6 +14,7 @@ from torch import Tensor
 from datagen.identity import derived_seed
 from trainables.spec import TrainingSpec
 from trainables.statistics import PixelStatistics
+from trainables.threads import in_threads
 from trainables.views.augmix import AugMix
 from trainables.views.autoaugment import AutoAugment
 from trainables.views.dino_multicrop import DinoMulticrop
@@ -81,6 +82,9 @@ def _normalized(pixels: Tensor, statistics: PixelStatistics) -> Tensor:
     if pixels.device.type != "cpu" or size >= len(pixels):
         return statistics.normalized(pixels)
     result = torch.empty(pixels.shape, memory_format=torch.channels_last)
-    for part, place in zip(pixels.split(size), result.split(size), strict=True):
-        place.copy_(statistics.normalized(part))
+
+    def normalize(part: tuple[Tensor, Tensor]) -> None:
+        part[1].copy_(statistics.normalized(part[0]))
+
+    in_threads(normalize, list(zip(pixels.split(size), result.split(size), strict=True)))
     return result

@@ -11,6 +11,9 @@ from trainables.spec import TrainingSpec
 from trainables.views.operators import CROP_UNIFORMS, crop_boxes, enlarged_crops, extents, flipped
 from trainables.views.resampling import resampled
 
+SMALL = 64
+"""Side in pixels up to which one sampling of the whole batch beats threads that take an image each."""
+
 
 class PyTorchExample:
     """RandomResizedCrop keeping `minimum_crop`..1 of the area (the example: 0.08), bilinear; a flip half the time."""
@@ -24,12 +27,12 @@ class PyTorchExample:
     def __call__(
         self, images: Tensor | Sequence[Tensor], uniforms: Tensor, device: torch.device | None = None
     ) -> list[Tensor]:
-        """One crop for each image: float32 if no crop can need antialiasing, else rounded to uint8, as Pillow does."""
+        """One crop for each image: float32 up to 64 px if all crops are enlarged, else rounded to uint8, as by Pillow."""
         heights, widths = extents(images)
         boxes = crop_boxes(heights, widths, self._scale, (3 / 4, 4 / 3), uniforms[:, :CROP_UNIFORMS])
         flips = uniforms[:, CROP_UNIFORMS]
         # By the images' size, not by the crops', or a sample's neighbours would decide on its last decimal.
-        if isinstance(images, Tensor) and max(images.shape[-2:]) <= self._size:
+        if isinstance(images, Tensor) and max(images.shape[-2:]) <= self._size <= SMALL:
             boxes, flips = boxes.to(images.device), flips.to(images.device)
             return [flipped(enlarged_crops(images, boxes, self._size), flips)]
         return [resampled(images, boxes[:, None], (flips < 0.5)[:, None], self._size, "bilinear")]
