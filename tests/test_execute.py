@@ -54,8 +54,8 @@ class Log:
         self.epochs.append(progress.epoch)
         if progress.epoch == self._deadly:
             self._deadly = 0
-            for process in psutil.process_iter(["cmdline"]):
-                if (process.info["cmdline"] or [""])[0].startswith("ray::ImplicitFunc"):
+            for process in psutil.Process().children(recursive=True):
+                if process.cmdline()[:1] and process.cmdline()[0].startswith("ray::ImplicitFunc"):
                     process.kill()
 
     def work_retried(self, work: Work, reason: str, pause: float) -> None:
