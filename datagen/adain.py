@@ -51,15 +51,15 @@ class StyleTransfer(nn.Module):
         return int(2 ** (self.shrinks + 1))
 
     def scales(self, pictures: Tensor) -> list[Tensor]:
-        """The features after the first rectifier of each scale (relu1_1, relu2_1...), the last the encoder's output.
+        """The features after the first rectifier of each scale (relu1_1, relu2_1...), and the encoder's output.
 
         Args:
             pictures: RGB from 0 to 1, shape (count, 3, height, width).
         """
         features, found, taken = pictures, [], False
-        for layer in self.encoder:
+        for place, layer in enumerate(self.encoder):
             features = layer(features)
-            if isinstance(layer, nn.ReLU) and not taken:
+            if isinstance(layer, nn.ReLU) and (not taken or place == len(self.encoder) - 1):
                 found.append(features)
                 taken = True
             taken = taken and not isinstance(layer, nn.MaxPool2d)
@@ -111,12 +111,8 @@ def load_style_transfer(folder: Path) -> StyleTransfer:
         InputError: a file is missing or damaged, holds anything but tensors, or is no such network.
     """
     encoder_file, decoder_file = _weights_file(folder, ENCODER_FILES), _weights_file(folder, DECODER_FILES)
-    decoder = sequential(
-        _read_state(decoder_file), decoder_file, lambda: nn.Upsample(scale_factor=2, mode="nearest"), last_rectified=False
-    )
-    encoder = sequential(
-        _read_state(encoder_file), encoder_file, lambda: nn.MaxPool2d(2, 2, ceil_mode=True), last_rectified=True
-    )
+    decoder = sequential(_read_state(decoder_file), decoder_file, _doubling, last_rectified=False)
+    encoder = sequential(_read_state(encoder_file), encoder_file, _halving, last_rectified=True)
     channels = next(layer.in_channels for layer in decoder if isinstance(layer, nn.Conv2d))
     doublings = sum(isinstance(layer, nn.Upsample) for layer in decoder)
     encoder = _until(encoder, channels)
@@ -154,7 +150,7 @@ def sequential(
         for number in numbers:
             weight = state[f"{number}.weight"]
             layers += _between(number - len(layers), weight.shape[2] > 1, not layers or _is_linear(layers[-1]), resize)
-            layers.append(nn.Conv2d(weight.shape[1], weight.shape[0], tuple(weight.shape[2:])))
+            layers.append(nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[-1]))
         network = nn.Sequential(*layers, *([nn.ReLU()] if last_rectified else []))
         network.load_state_dict(dict(state))
     except (ValueError, IndexError, RuntimeError):
@@ -163,6 +159,14 @@ def sequential(
             " Use encoder.safetensors and decoder.safetensors, or vgg_normalised.pth and decoder.pth."
         ) from None
     return network
+
+
+def _halving() -> nn.Module:
+    return nn.MaxPool2d(2, 2, ceil_mode=True)
+
+
+def _doubling() -> nn.Module:
+    return nn.Upsample(scale_factor=2, mode="nearest")
 
 
 def _between(missing: int, padded: bool, plain: bool, resize: Callable[[], nn.Module]) -> list[nn.Module]:

@@ -36,9 +36,7 @@ MEASURED_AT_MOST = 1024
 the range, and 1,024 of 512 x 384 pixels take some seconds where 130,000 would take ten minutes."""
 
 
-def contact_sheet(
-    folder: Path, *, samples: int = SAMPLES, classes: int | None = None, tile: int = TILE
-) -> Image.Image:
+def contact_sheet(folder: Path, *, samples: int = SAMPLES, classes: int | None = None, tile: int = TILE) -> Image.Image:
     """Draws the first images of each class in a row under the class's name, the rows in as many columns as look square.
 
     Args:

@@ -136,9 +136,7 @@ class StylePainter:
         InputError: network, styles or source are missing or damaged, or the wanted size is too small for the network.
     """
 
-    def __init__(
-        self, spec: StylizedDataset, device: str, source_folder: Path, *, precision: str = "float32"
-    ) -> None:
+    def __init__(self, spec: StylizedDataset, device: str, source_folder: Path, *, precision: str = "float32") -> None:
         self.spec = spec
         self._device, self._dtype = torch.device(device), getattr(torch, precision)
         network = load_style_transfer(spec.network_folder)
@@ -147,7 +145,7 @@ class StylePainter:
                 f"{spec.network} needs images of {network.smallest_side} pixels or more on each side,"
                 f" not {spec.width} x {spec.height}. Set width and height."
             )
-        self._network = network.to(self._device, self._dtype, memory_format=torch.channels_last)
+        self._network = network.to(self._device, self._dtype).to(memory_format=torch.channels_last)
         self._batch = CPU_BATCH if self._device.type == "cpu" else spec.images_at_once
         self.styles = StyleLibrary(spec.styles_folder, max(spec.width, spec.height))
         self._source = SourceRows(source_folder)
@@ -197,7 +195,8 @@ class StylePainter:
             else:
                 missing.append(name)
         for part in _parts(missing, self._batch):
-            means, deviations = self._network.statistics(self._tensor(list(self._threads.map(self.styles.pixels, part))))
+            pixels = list(self._threads.map(self.styles.pixels, part))
+            means, deviations = self._network.statistics(self._tensor(pixels))
             for place, name in enumerate(part):
                 self._statistics[name] = (means[place : place + 1], deviations[place : place + 1])
 

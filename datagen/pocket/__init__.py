@@ -1,8 +1,9 @@
 """The pocket world: a small real data set, a small Stable Diffusion and a small stylizer that ship with it.
 
-Everything a sweep needs on a laptop lies in this folder: real Fashion-MNIST images as Parquet shards, and a genuine
-but tiny ``diffusers.StableDiffusionPipeline`` of a few megabytes. The style transfer has a small network and
-pictures of its own. The scripts that drew the images and trained the networks lie beside them. Importing this module loads neither torch nor diffusers.
+Everything a sweep needs on a laptop lies in this folder: real Fashion-MNIST images as Parquet shards, a genuine but
+tiny ``diffusers.StableDiffusionPipeline`` of a few megabytes, and a style transfer with pictures of its own. The
+scripts that drew the pictures and trained the networks lie beside them. Importing this module loads neither torch nor
+diffusers.
 
 Attributes:
     GENERATOR: Folder of the trained pipeline, to be given to ``StableDiffusionPipeline.from_pretrained``.

@@ -37,7 +37,7 @@ from datagen.pocket.folders import replace_folder, unfinished_folder
 from datagen.pocket.progress import Meter
 
 WIDTHS = (16, 32, 64)
-"""Channels of the encoder's three scales. With 32 x 32 pixels the features are 8 x 8."""
+"""Channels at 32 x 32, at 16 x 16, and of the features, also 16 x 16: at 8 x 8 outlines dissolved."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ class Recipe:
     decoder_steps: int = 1500
     batch: int = 32
     rate: float = 2e-3
-    style_weight: float = 10.0
+    style_weight: float = 50.0
 
 
 def build_network() -> StyleTransfer:
-    """Build an untrained network, layer for layer like the published one, with two scales fewer convolutions."""
+    """Build an untrained network, layer for layer like the published one, with fewer scales and convolutions."""
     first, second, third = WIDTHS
     normalization = nn.Conv2d(3, 3, 1)
     with torch.no_grad():  # From 0..1 to -1..1; frozen.
@@ -74,12 +74,10 @@ def build_network() -> StyleTransfer:
         nn.MaxPool2d(2, 2, ceil_mode=True),
         *_convolution(first, second),
         *_convolution(second, second),
-        nn.MaxPool2d(2, 2, ceil_mode=True),
         *_convolution(second, third),
     )
     decoder = nn.Sequential(
         *_convolution(third, second),
-        nn.Upsample(scale_factor=2, mode="nearest"),
         *_convolution(second, second),
         *_convolution(second, first),
         nn.Upsample(scale_factor=2, mode="nearest"),
@@ -104,7 +102,7 @@ class StyleCrops:
         """
         paths = sorted(folder.glob("*.png"))
         if not paths:
-            raise InputError(f"There are no style pictures in {folder}: python -m datagen.pocket.draw_styles draws them.")
+            raise InputError(f"There are no pictures in {folder}: python -m datagen.pocket.draw_styles draws some.")
         self.pictures = [_tensor(np.asarray(Image.open(path).convert("RGB"))) for path in paths]
 
     def __len__(self) -> int:
@@ -217,7 +215,9 @@ def save_network(network: StyleTransfer, description: dict[str, object], folder:
     unfinished = unfinished_folder(folder)
     unfinished.mkdir(parents=True)
     for name, part in (("encoder", network.encoder), ("decoder", network.decoder)):
-        save_file({key: value.contiguous() for key, value in part.state_dict().items()}, unfinished / f"{name}.safetensors")
+        save_file(
+            {key: value.contiguous() for key, value in part.state_dict().items()}, unfinished / f"{name}.safetensors"
+        )
     (unfinished / "training.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
     replace_folder(unfinished, folder)
 
