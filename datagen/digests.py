@@ -12,6 +12,15 @@ from datagen.shards import file_sha256
 SUFFIXES = (".json", ".safetensors", ".txt", ".pth", ".png", ".jpg", ".jpeg", ".webp")
 """Configuration, weights, vocabulary and pictures; a README or a licence does not change what is made."""
 
+NOT_THERE = "not there"
+"""Stands for the digest of files that the user has yet to provide, so that a plan can be made before."""
+
+
+@functools.cache
+def file_digest(file: Path) -> str:
+    """sha256 (64 hexadecimal digits) of one file, or `NOT_THERE`."""
+    return file_sha256(file) if file.is_file() else NOT_THERE
+
 
 @functools.cache
 def files_digest(folder: Path) -> str:

@@ -11,12 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from datagen.digests import files_digest
+from datagen.digests import NOT_THERE, files_digest
 from datagen.prompts import class_prompts
 from datagen.spec import DatasetSpec, DiffusionDataset, GeneratedDataset, OracleDataset, StylizedDataset
-
-NOT_THERE = "not there"
-"""Stands for the digest of files that the user has yet to provide, so that a plan can be made before."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What a data set is: real images, images that a diffusion pipeline draws, stylized images, or a mixture of two sets."""
+"""What a data set is: real images, images that a diffusion pipeline draws, stylized ones, or a mixture of two sets."""
 
 from __future__ import annotations
 

@@ -15,18 +15,20 @@ import click
 from rich.console import Console
 
 from datagen.errors import InputError
+from orchestrator.catalog import load
 from orchestrator.overrides import apply_overrides
 from orchestrator.plan import make_plan, repair
 from orchestrator.plan_view import plan_document, show_plan, show_studies
 from orchestrator.run import run_study
 from orchestrator.store import Store
-from orchestrator.study import load_scale, load_study
 
 
 @click.command(context_settings={"max_content_width": 110})
 @click.argument("study", required=False)
 @click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--scale", default="pocket", show_default=True, help="Data, generator, network and recipe.")
+@click.option(
+    "--scale", help="Data, generator, network and recipe: a name or a file; pocket unless the study has its own."
+)
 @click.option("--seeds", default=1, show_default=True, type=click.IntRange(1, 1000), help="Replicates of each trial.")
 @click.option("--plan", is_flag=False, flag_value="table", help="Show what would run, as a table or json; run nothing.")
 @click.option("--address", help="Join a running Ray cluster, for example auto or ray://host:10001.")
@@ -37,7 +39,7 @@ from orchestrator.study import load_scale, load_study
 def main(
     study: str | None,
     settings: tuple[str, ...],
-    scale: str,
+    scale: str | None,
     seeds: int,
     plan: str | None,
     address: str | None,
@@ -59,7 +61,7 @@ def main(
             return
         if plan not in (None, "table", "json"):
             raise InputError(f"--plan shows a table or json, not {plan!r}.")
-        chosen, world = apply_overrides(load_study(study), load_scale(scale), settings)
+        chosen, world = apply_overrides(*load(study, scale), settings)
         opened = Store(store)
         if plan is not None:
             opened.check_format()

@@ -6,8 +6,8 @@ import pytest
 
 from datagen.errors import InputError
 from datagen.spec import GeneratedDataset
+from orchestrator.catalog import load_scale, load_study
 from orchestrator.overrides import apply_overrides, settings
-from orchestrator.study import load_scale, load_study
 
 STUDY, SCALE = load_study("layer_importance"), load_scale("pocket")
 

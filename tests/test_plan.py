@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from datagen.errors import InputError
+from orchestrator.catalog import load_scale, load_study, scale_names, study_names
 from orchestrator.cost import cohort_seconds
 from orchestrator.execute import seconds_to_the_end
 from orchestrator.overrides import apply_overrides
@@ -17,7 +18,6 @@ from orchestrator.plan import Plan, make_plan, split_cohort
 from orchestrator.plan_view import plan_document
 from orchestrator.run import run_study
 from orchestrator.store import Store
-from orchestrator.study import load_scale, load_study, scale_names, study_names
 from trainables.spec import TrainingSpec
 
 SCALE = load_scale("pocket")

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from orchestrator.catalog import load_scale, load_study
 from orchestrator.overrides import apply_overrides
 from orchestrator.plan import Plan, make_plan
 from orchestrator.report import Report, write_report
 from orchestrator.results import finished_models, point_table, trial_table, with_published
 from orchestrator.store import Store
-from orchestrator.study import load_scale, load_study
 from trainables.spec import TrainingSpec
 
 GENERATOR = np.random.default_rng(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 from datagen.errors import InputError
 from datagen.identity import Spec, fingerprint_of, identity, runtime
@@ -64,6 +65,9 @@ class TrainingSpec(Spec):
     weight_decay: float = identity(1e-4, minimum=0, help="of parameters with more than one dimension")
     decay_attention_biases: bool = identity(True, help="TinyViT's are matrices: t-ReX's rule decays them, timm's not")
     seed: int = identity(0, minimum=0)
+    initial_weights: str = identity("", help="sha256 of weights that all layers but the head start from, or nothing")
+    initial_weights_file: Path | None = runtime(None, help="the safetensors file that holds them, with timm's names")
+    label: str = runtime("", help="what tells the training from its neighbours, for example augmix")
     workers: int = runtime(1, minimum=1, help="data-parallel workers of one training")
 
     def __post_init__(self) -> None:
@@ -108,7 +112,8 @@ class TrainingSpec(Spec):
         """A readable name, for example "synthetic->real N=16 s0"."""
         depth = f" N={self.frozen_layers}" if self.source else ""
         share = f" 1/{round(1 / self.fraction)}" if self.fraction < 1 else ""
-        return f"{self.direction}{depth}{share} s{self.seed}"
+        label = f" {self.label}" if self.label else ""
+        return f"{self.direction}{depth}{share}{label} s{self.seed}"
 
     def at_depth(self, frozen_layers: int) -> TrainingSpec:
         """The same training at another freeze depth."""
