@@ -87,7 +87,9 @@ def _bootstrap(values: Array) -> tuple[Array, Array]:
     from scipy import stats
 
     low, high = values.mean(axis=1), values.mean(axis=1)
-    varied = np.flatnonzero(np.ptp(values, axis=1) > 0)  # BCa of equal values is not defined; their interval is a point.
+    varied = np.flatnonzero(
+        np.ptp(values, axis=1) > 0
+    )  # BCa of equal values is not defined; their interval is a point.
     for rows in np.array_split(varied, max(1, len(varied) // 256)) if len(varied) else []:
         found = stats.bootstrap(
             (values[rows],), np.mean, axis=-1, method="BCa", n_resamples=RESAMPLES, batch=100, rng=0,
