@@ -6,7 +6,8 @@ papers' values stand faint behind the measured ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import textwrap
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,11 +21,20 @@ from orchestrator.study import Figure as FigureSettings
 matplotlib.use("agg")
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 PALETTE = (BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY)
 MARKERS, HATCHES = "osD^vP", ("", "//", "..", "xx", "\\\\", "++")
-FIXED = {DIRECTIONS[1]: 0, REAL: 0, DIRECTIONS[0]: 1, SYNTHETIC: 1, MIXED: 2, "synthetic->mixed": 3, "real->mixed": 4}
+FIXED = {
+    DIRECTIONS[1]: 0,
+    REAL: 0,
+    DIRECTIONS[0]: 1,
+    SYNTHETIC: 1,
+    MIXED: 2,
+    f"{SYNTHETIC}->{MIXED}": 3,
+    f"{REAL}->{MIXED}": 4,
+}
 """Places in the palette of directions, the same in every figure."""
 DIRECTION_LABELS = {
     DIRECTIONS[0]: "first layers from real, rest trained on synthetic",
@@ -32,6 +42,8 @@ DIRECTION_LABELS = {
     REAL: "all layers trained on real",
     SYNTHETIC: "all layers trained on synthetic",
     MIXED: "all layers trained on the mixture",
+    f"{SYNTHETIC}->{MIXED}": "first layers from synthetic, rest on the mixture",
+    f"{REAL}->{MIXED}": "first layers from real, rest on the mixture",
 }
 AXIS_LABELS = {
     "frozen_layers": "N, number of frozen layers",
@@ -87,8 +99,8 @@ def _curves(points: pd.DataFrame, settings: FigureSettings, _: Sequence[str], ca
     ticks = sorted(grid[settings.axis].unique())
     _draw_series(axes, grid, settings, lambda values: values.to_numpy(float))
     if settings.baselines:
-        _draw_baselines(axes, points, grid)
-    axes.set_xticks(ticks if len(ticks) <= 10 else ticks[::2])
+        _draw_baselines(axes, points, settings)
+    axes.set_xticks(ticks, _thinned(settings.axis, ticks))
     axes.set_xlabel(_axis_label(settings.axis))
     _finish(figure, [axes], points, caption)
     return figure
@@ -102,7 +114,7 @@ def _reduction(points: pd.DataFrame, settings: FigureSettings, _: Sequence[str],
     _draw_series(logarithmic, grid, settings, lambda values: -np.log2(values.to_numpy(float)))
     for axes in (linear, logarithmic):
         if settings.baselines:
-            _draw_baselines(axes, points, grid)
+            _draw_baselines(axes, points, settings)
     _draw_fit(linear, logarithmic, grid, settings)
     shares = sorted(grid[settings.axis].unique())
     logarithmic.set_xticks([-np.log2(share) for share in shares], [f"1/{round(1 / share)}" for share in shares])
@@ -126,14 +138,14 @@ def fitted_line(fractions: pd.Series, top1: pd.Series) -> tuple[float, float] | 
 
 
 def _draw_fit(linear: Axes, logarithmic: Axes, grid: pd.DataFrame, settings: FigureSettings) -> None:
-    for _, rows in _series(grid[grid["pretrained_on"] != ""], settings):
-        line = fitted_line(rows[settings.axis], rows["top1_mean"])
+    for series in _series(grid[grid["pretrained_on"] != ""], settings):
+        line = fitted_line(series.rows[settings.axis], series.rows["top1_mean"])
         if line is None:
             continue
         slope, intercept = line
-        halvings = np.linspace(0, -np.log2(rows[settings.axis].min()), 100)
+        halvings = np.linspace(0, -np.log2(series.rows[settings.axis].min()), 100)
         label = f"fit: {slope:.2f} log2(x) + {intercept:.2f}, x = 1/share"
-        style: dict[str, Any] = {"color": "#555555", "lw": 1.4, "ls": (0, (4, 2)), "zorder": 2}
+        style: dict[str, Any] = {"color": "black", "lw": 1.6, "ls": (0, (1, 1.5)), "zorder": 4}
         logarithmic.plot(halvings, slope * halvings + intercept, label=label, **style)
         linear.plot(2.0**-halvings, slope * halvings + intercept, **style)
 
@@ -142,28 +154,31 @@ def _bars(points: pd.DataFrame, settings: FigureSettings, _: Sequence[str], capt
     figure, (axes,) = _canvas(1, caption)
     grid = _grid(points, settings)
     groups = list(dict.fromkeys(grid[settings.axis]))
-    series = list(_series(grid, settings))
-    width = 0.8 / max(1, len(series))
-    for place, (name, rows) in enumerate(series):
-        colour, hatch = _colour(name, place), HATCHES[_place(name, place) % len(HATCHES)]
-        rows = rows.drop_duplicates(settings.axis).set_index(settings.axis).reindex(groups)
+    series = _series(grid, settings)
+    width = 0.8 / max(2, len(series))
+    for place, one in enumerate(series):
+        rows = one.rows.drop_duplicates(settings.axis).set_index(settings.axis).reindex(groups)
         x = np.arange(len(groups)) + (place - (len(series) - 1) / 2) * width
-        if "published_top1" in rows:
-            axes.bar(x, rows["published_top1"], width * 0.98, facecolor="none", edgecolor=colour, ls="--", alpha=0.6)
+        whiskers = _whiskers(rows)
         axes.bar(
-            x, rows["top1_mean"], width * 0.8, yerr=_whiskers(rows), capsize=3, label=_label(settings.series, name),
-            color=colour, hatch=hatch, edgecolor="white", error_kw={"lw": 1.2, "ecolor": "#333333"},
+            x, rows["top1_mean"], width * 0.8, yerr=whiskers, capsize=3, label=one.label, color=one.colour,
+            hatch=HATCHES[one.place % len(HATCHES)], edgecolor="white", error_kw={"lw": 1.2, "ecolor": "#333333"},
         )  # fmt: skip
-        for position, mean in zip(x, rows["top1_mean"], strict=True):
+        tops = (rows["top1_mean"] + whiskers[1]).to_numpy(float)
+        if "published_top1" in rows:
+            published = rows["published_top1"].to_numpy(float)
+            axes.bar(x, published, width * 0.98, facecolor="none", edgecolor=one.colour, ls="--", alpha=0.6)
+            tops = np.fmax(tops, published)
+        for position, top, mean in zip(x, tops, rows["top1_mean"], strict=True):
             if not np.isnan(mean):
-                axes.annotate(f"{mean:.1f}", (position, 0), (0, 4), textcoords="offset points", ha="center",
-                              fontsize=10.5, color="black",
-                              bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.2, "alpha": 0.85})  # fmt: skip
+                style: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": 10.5}
+                axes.annotate(f"{mean:.1f}", (position, min(top, 100.0)), (0, 4), **style)
     if settings.baselines:
-        _draw_baselines(axes, points, grid)
-    axes.set_xticks(range(len(groups)), [_value_label(settings.axis, group) for group in groups])
+        _draw_baselines(axes, points, settings)
+    labels = [textwrap.fill(_value_label(settings.axis, group), 11) for group in groups]
+    axes.set_xticks(range(len(groups)), labels)
     axes.set_xlabel(_axis_label(settings.axis))
-    axes.set_ylim(0, max(5.0, float(np.nanmax([_tops(points), 5.0])) * 1.05))
+    axes.set_ylim(0, max(5.0, _tops(points) * 1.1))
     _finish(figure, [axes], points, caption, limits=False)
     return figure
 
@@ -172,10 +187,10 @@ def _pareto(points: pd.DataFrame, settings: FigureSettings, _: Sequence[str], ca
     """Top-1 against the real images that a training and its base have seen; the line joins the best for the price."""
     figure, (axes,) = _canvas(1, caption)
     known = points[points["top1_mean"].notna()].sort_values(["real_images", "top1_mean"], ascending=[True, False])
-    for place, (name, rows) in enumerate(_series(known, settings)):
+    for series in _series(known, settings):
         axes.errorbar(
-            rows["real_images"], rows["top1_mean"], _whiskers(rows), label=_label(settings.series, name), ls="none",
-            color=_colour(name, place), marker=MARKERS[_place(name, place) % len(MARKERS)], capsize=2, alpha=0.8,
+            series.rows["real_images"], series.rows["top1_mean"], _whiskers(series.rows), label=series.label, ls="none",
+            color=series.colour, marker=series.marker, capsize=2, alpha=0.8,
         )  # fmt: skip
     front = known[pareto_front(known["real_images"], known["top1_mean"])]
     axes.step(front["real_images"], front["top1_mean"], where="post", color="#333333", lw=1.4, label="Pareto front")
@@ -203,11 +218,11 @@ def _effects(points: pd.DataFrame, settings: FigureSettings, names: Sequence[str
         numeric = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
         if numeric:
             values.sort(reverse=name == "fraction")
-        for place, (series, rows) in enumerate(_series(grid, settings)):
-            means = rows.groupby(name, sort=False)["top1_mean"].mean().reindex(values)
+        for series in _series(grid, settings):
+            means = series.rows.groupby(name, sort=False)["top1_mean"].mean().reindex(values)
             axes.plot(
-                range(len(values)), means, label=_label(settings.series, series), color=_colour(series, place), lw=1.8,
-                marker=MARKERS[_place(series, place) % len(MARKERS)], ls="-" if place == 0 else "--",
+                range(len(values)), means, label=series.label, color=series.colour, marker=series.marker, lw=1.8,
+                ls="-" if series.place % 2 == 0 else (0, (5, 1.5)),
             )  # fmt: skip
         step = 2 if len(values) > 10 else 1
         labels = [_value_label(name, value) for value in values[::step]]
@@ -230,7 +245,7 @@ def _canvas(panels: int, caption: Caption) -> tuple[Figure, list[Axes]]:
     axes = figure.subplots(rows, columns, squeeze=False).flatten().tolist()
     for unused in axes[panels:]:
         unused.remove()
-    axes[0].set_ylabel(f"top-1 on real validation images, %\n({caption.spread})", fontsize=11.5)
+    axes[0].set_ylabel(f"top-1 on real validation images, %\n{caption.spread}", fontsize=11.5)
     return figure, axes[:panels]
 
 
@@ -240,34 +255,63 @@ def _grid(points: pd.DataFrame, settings: FigureSettings) -> pd.DataFrame:
     return grid[grid["pretrained_on"] != ""] if settings.axis == "frozen_layers" else grid
 
 
-def _series(rows: pd.DataFrame, settings: FigureSettings) -> Iterator[tuple[Any, pd.DataFrame]]:
-    for name in dict.fromkeys(rows[settings.series]):
-        yield name, rows[rows[settings.series] == name]
+class Series(NamedTuple):
+    """Rows that are drawn alike: their value, their place in palette, markers and hatches, and their name."""
+
+    value: Any
+    place: int
+    label: str
+    rows: pd.DataFrame
+
+    @property
+    def colour(self) -> str:
+        """Of Okabe and Ito's."""
+        return PALETTE[self.place % len(PALETTE)]
+
+    @property
+    def marker(self) -> str:
+        """Another for each place."""
+        return MARKERS[self.place % len(MARKERS)]
+
+
+def _series(rows: pd.DataFrame, settings: FigureSettings) -> list[Series]:
+    """The series of a figure. Directions have places of their own, unless two of a figure would share one."""
+    values = list(dict.fromkeys(rows[settings.series]))
+    places = [FIXED.get(str(value), place) for place, value in enumerate(values)]
+    if len(set(places)) < len(places):
+        places = list(range(len(values)))
+    return [
+        Series(value, place, _label(settings.series, value), rows[rows[settings.series] == value])
+        for value, place in zip(values, places, strict=True)
+    ]
 
 
 def _draw_series(
     axes: Axes, grid: pd.DataFrame, settings: FigureSettings, place_on_axis: Callable[[pd.Series], Any]
 ) -> None:
-    for place, (name, rows) in enumerate(_series(grid, settings)):
-        rows = rows.sort_values(settings.axis)
-        x, colour = place_on_axis(rows[settings.axis]), _colour(name, place)
+    for series in _series(grid, settings):
+        rows = series.rows.sort_values(settings.axis)
+        x = place_on_axis(rows[settings.axis])
         if "published_top1" in rows and rows["published_top1"].notna().any():
-            axes.plot(x, rows["published_top1"], alpha=0.3, lw=6, color=colour, solid_capstyle="round", zorder=1)
+            axes.plot(
+                x, rows["published_top1"], alpha=0.3, lw=6, color=series.colour, solid_capstyle="round", zorder=1
+            )  # fmt: skip
         axes.errorbar(
-            x, rows["top1_mean"], _whiskers(rows), label=_label(settings.series, name), color=colour, capsize=2.5,
-            marker=MARKERS[_place(name, place) % len(MARKERS)], ms=6, lw=1.8, elinewidth=1, zorder=3,
-            ls="-" if _place(name, place) % 2 == 0 else (0, (5, 1.5)),
+            x, rows["top1_mean"], _whiskers(rows), label=series.label, color=series.colour, marker=series.marker,
+            ms=6, lw=1.8, elinewidth=1, capsize=2.5, zorder=3, ls="-" if series.place % 2 == 0 else (0, (5, 1.5)),
         )  # fmt: skip
 
 
-def _draw_baselines(axes: Axes, points: pd.DataFrame, grid: pd.DataFrame) -> None:
-    for _, row in points[(points["role"] == "baseline") & points["top1_mean"].notna()].iterrows():
-        name, special = str(row["direction"]), str(row.get("start", "random")) == "pretrained"
-        label = f"{DIRECTION_LABELS.get(name, name)}{', pretrained start' if special else ''}"
-        dashes = (0, (1, 1.5)) if special else (0, (6, 2)) if name == REAL else (0, (3, 1.5, 1, 1.5))
-        axes.axhline(row["top1_mean"], color=_colour(name, 5), ls=dashes, lw=1.5, label=label, zorder=2)
-        if pd.notna(row.get("published_top1", np.nan)):
-            axes.axhline(row["published_top1"], color=_colour(name, 5), lw=5, alpha=0.18, zorder=1)
+def _draw_baselines(axes: Axes, points: pd.DataFrame, settings: FigureSettings) -> None:
+    for row in points[(points["role"] == "baseline") & points["top1_mean"].notna()].to_dict("records"):
+        name, pretrained = str(row["direction"]), row.get("start") == "pretrained"
+        label = f"{DIRECTION_LABELS.get(name, name)}{', pretrained start' if pretrained else ''}"
+        dashes = (0, (1, 1.5)) if pretrained else (0, (6, 2)) if name == REAL else (0, (3, 1.5, 1, 1.5))
+        # Blue and orange mean directions only where the series are directions.
+        colour = PALETTE[FIXED[name]] if settings.series == "direction" and name in FIXED else "#444444"
+        axes.axhline(row["top1_mean"], color=colour, ls=dashes, lw=1.5, label=label, zorder=2)
+        if pd.notna(row.get("published_top1")):
+            axes.axhline(row["published_top1"], color=colour, lw=5, alpha=0.18, zorder=1)
 
 
 def _finish(
@@ -281,8 +325,11 @@ def _finish(
             _limit(axes, points)
     handles, labels = panels[-1].get_legend_handles_labels()
     if "published_top1" in points and points["published_top1"].notna().any():
-        handles.append(matplotlib.lines.Line2D([], [], color="#777777", lw=6, alpha=0.35))
-        labels.append("published, faint")
+        faint = (
+            Patch(facecolor="#777777", alpha=0.35) if limits else Patch(facecolor="none", edgecolor="#777777", ls="--")
+        )
+        handles.append(faint)
+        labels.append("published")
     figure.legend(handles, labels, loc="outside lower center", frameon=False, ncols=2)
 
 
@@ -309,18 +356,10 @@ def _tops(points: pd.DataFrame) -> float:
     return float(np.nanmax(np.append(points[columns].to_numpy(float), 0.0)))
 
 
-def _place(name: Any, place: int) -> int:
-    return FIXED.get(str(name), place)
-
-
-def _colour(name: Any, place: int) -> str:
-    return PALETTE[_place(name, place) % len(PALETTE)]
-
-
 def _label(series: str, name: Any) -> str:
     if series == "direction":
         return DIRECTION_LABELS.get(str(name), str(name))
-    return _value_label(series, name)
+    return f"{_axis_label(series)} {_value_label(series, name)}"
 
 
 def _value_label(axis: str, value: Any) -> str:
@@ -328,7 +367,18 @@ def _value_label(axis: str, value: Any) -> str:
         return f"1/{round(1 / value)}"
     if isinstance(value, (bool, np.bool_)):
         return axis if value else "plain"
-    return f"{value:g}" if isinstance(value, float) else str(value).replace("_", " ")
+    text = f"{value:.3g}" if isinstance(value, float) else str(value)
+    return text.replace("_", " ") if text.isidentifier() else text
+
+
+def _thinned(axis: str, ticks: Sequence[float]) -> list[str]:
+    """Labels of ticks, left out where they would run into the one before."""
+    labels, last = [], -np.inf
+    for tick in ticks:
+        shown = tick - last > 0.055 * (ticks[-1] - ticks[0])
+        labels.append(_value_label(axis, tick) if shown else "")
+        last = tick if shown else last
+    return labels
 
 
 def _axis_label(axis: str) -> str:
