@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from datagen.digests import NOT_THERE, files_digest
+from datagen.errors import InputError
 from datagen.prompts import class_prompts
 from datagen.spec import DatasetSpec, DiffusionDataset, GeneratedDataset, OracleDataset, StylizedDataset
 
@@ -74,6 +75,8 @@ class DiffusionRecipe:
             }
         if self.method == "text_to_image":
             return GeneratedDataset(**files, **values)
+        if source is None:
+            raise InputError(f"{self.label} draws an image for each of another set; name the set of source images.")
         values.pop("images_per_class", None)  # As many as the source has.
         return OracleDataset(**files, **values, source=source, method=self.method)
 

@@ -104,6 +104,10 @@ class DiffusionDataset(MadeDataset, ABC):
         """The folders of the pipeline and of the adapter."""
         return (self.pipeline_folder, *([self.adapter_folder] if self.adapter_folder else []))
 
+    @abstractmethod
+    def prompt(self, label: int, index: int) -> str:
+        """The prompt of image `index` of a class."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratedDataset(DiffusionDataset):
@@ -148,6 +152,13 @@ class OracleDataset(DiffusionDataset):
     def images(self) -> int:
         """As many as the source has."""
         return self.source.images
+
+    def prompt(self, label: int, index: int) -> str:
+        """The prompt of image `index` of a class; none, the empty text, where the spec has no prompts."""
+        if not self.prompts:
+            return ""
+        prompts = self.prompts[label]
+        return prompts[index % len(prompts)]
 
     @property
     def made_from(self) -> tuple[DatasetSpec, ...]:

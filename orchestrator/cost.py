@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from datagen.spec import DiffusionDataset, MadeDataset, OracleDataset
 from orchestrator.scale import Rates
-from trainables.layers import layer_count
 from trainables.spec import TrainingSpec
 
 FORWARD_SHARE = 1 / 3
@@ -24,7 +23,7 @@ def making_seconds(spec: MadeDataset, rates: Rates) -> float:
 
 
 def views_of(spec: TrainingSpec) -> float:
-    """What one image costs in views at the full size: multi-crop's local crops count by their area (1 + 8 give 2.47)."""
+    """What one image costs, in views of the full size: multi-crop's local crops count by their area (1 + 8: 2.47)."""
     if spec.views != "dino_multicrop":
         return 1.0
     return 1 + spec.local_crops * (spec.local_size / spec.image_size) ** 2
@@ -37,7 +36,7 @@ def cohort_seconds(members: Sequence[TrainingSpec], rates: Rates) -> float:
     forward pass up to the deepest cut, for all members together.
     """
     spec = members[0]
-    layers = layer_count(spec.model)
+    layers = spec.depth
     trunk = max(member.frozen_layers for member in members) / layers
     branches = sum(1 - member.frozen_layers / layers for member in members)
     training = spec.train_images * views_of(spec) * (trunk * FORWARD_SHARE + branches) / rates.trained

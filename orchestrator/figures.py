@@ -363,7 +363,7 @@ def _label(series: str, name: Any) -> str:
 
 
 def _value_label(axis: str, value: Any) -> str:
-    if axis == "fraction":
+    if axis == "fraction" or (axis == "real_share" and 0 < value <= 1 / 8):
         return f"1/{round(1 / value)}"
     if isinstance(value, (bool, np.bool_)):
         return axis if value else "plain"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from datagen.digests import NOT_THERE
-from datagen.spec import DatasetSpec, DiffusionDataset, MadeDataset, MixedDataset
+from datagen.spec import DatasetSpec, DiffusionDataset, MadeDataset, MixedDataset, StylizedDataset
 from orchestrator.cost import cohort_seconds, making_seconds
 from orchestrator.scale import Rates, Scale
 from orchestrator.store import Store
-from orchestrator.study import Study, Trial
+from orchestrator.study import Point, Study, Trial
 from trainables.spec import TrainingSpec
 
 Spec = DatasetSpec | TrainingSpec
@@ -53,6 +53,7 @@ class Plan:
         existing: fingerprints of the artifacts that the store has.
         lacking: what only the user can provide, a sentence each that says how; nothing can run before.
         dropped: how many points of the grid are left out, by reason.
+        seeds: replicates of each point.
     """
 
     study: Study
@@ -62,11 +63,18 @@ class Plan:
     existing: frozenset[str]
     lacking: tuple[str, ...] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
+    seeds: int = 1
 
     @cached_property
     def trials(self) -> tuple[TrainingSpec, ...]:
         """The trainings of the grid, each once."""
         return tuple({trial.spec.fingerprint: trial.spec for trial in self.grid}.values())
+
+    def trials_at(self, point: Point) -> list[Trial]:
+        """The trials of a further point, for each seed of the plan."""
+        study = self.study
+        point = {**study.fixed, **point}
+        return [Trial(point, seed, self.scale.training(point, seed, study.transfer_only)) for seed in range(self.seeds)]
 
     @property
     def shared(self) -> int:
@@ -93,7 +101,8 @@ class Plan:
         return datasets + [self._cohort_work(members) for members in pieces]
 
     def _dataset_work(self, spec: MadeDataset) -> Work:
-        title = f"make {spec.images} {spec.title} images"
+        verb = "stylize" if isinstance(spec, StylizedDataset) else "generate"
+        title = f"{verb} {spec.images} {spec.title} images"
         return Work(title, (spec,), self._needs(spec), making_seconds(spec, self.scale.rates))
 
     def _cohort_work(self, members: Sequence[TrainingSpec]) -> Work:
@@ -141,7 +150,16 @@ def make_plan(study: Study, scale: Scale, seeds: int, store: Store, *, check: bo
             if spec.fingerprint in existing:
                 store.check(spec)
     lacking = [sentence for spec in artifacts if (sentence := _lacks(spec, existing, scale))]
-    return Plan(study, scale, tuple(grid), artifacts, existing, tuple(dict.fromkeys(lacking)), study.dropped(scale))
+    return Plan(
+        study, scale, tuple(grid), artifacts, existing, tuple(dict.fromkeys(lacking)), study.dropped(scale), seeds
+    )
+
+
+def plan_of(plan: Plan, trials: Sequence[Trial], store: Store) -> Plan:
+    """The same plan for other trials."""
+    artifacts = tuple(_closure(trial.spec for trial in trials).values())
+    existing = frozenset(spec.fingerprint for spec in artifacts if store.has(spec))
+    return replace(plan, grid=tuple(trials), artifacts=artifacts, existing=existing)
 
 
 def _lacks(spec: Spec, existing: frozenset[str], scale: Scale) -> str | None:

@@ -13,7 +13,6 @@ from trainables.spec import TrainingSpec
 
 if TYPE_CHECKING:
     from orchestrator.claims import Claim
-    from orchestrator.search import Search
 
 Point = Mapping[str, Any]
 """A point of a grid: "direction" and settings."""
@@ -42,6 +41,35 @@ class Figure(NamedTuple):
     series: str = "direction"
     baselines: bool = True
     logarithmic: bool = False
+
+
+class Range(NamedTuple):
+    """Values from `low` to `high` for a search to choose from, evenly or evenly in their logarithm."""
+
+    low: float
+    high: float
+    logarithmic: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """How points are chosen where they are not a grid: top-1 against labelled images, by Optuna, poor ones stopped.
+
+    Attributes:
+        space: for each setting of a training its values, or a `Range`; "frozen_layers" 0 trains from scratch.
+        trials: how many points to try.
+        random_first: how many of them at random, before what was learnt guides the choice.
+        first_rung: after how many epochs points are first compared.
+        reduction: one of so many goes on from a rung to the next.
+        seed: of the choice.
+    """
+
+    space: Mapping[str, Sequence[Any] | Range]
+    trials: int
+    random_first: int = 10
+    first_rung: int = 3
+    reduction: int = 3
+    seed: int = 0
 
 
 @dataclass(frozen=True)

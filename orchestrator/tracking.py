@@ -50,8 +50,8 @@ def ui_command(uri: str) -> str:
 class Tracker:
     """A watcher of `run_plan` that writes what happens to MLflow; use as a context manager."""
 
-    def __init__(self, plan: Plan, store: Store) -> None:
-        self._plan, self._store = plan, store
+    def __init__(self, plan: Plan, store: Store, forced: Sequence[TrainingSpec] = ()) -> None:
+        self._plan, self._store, self._forced = plan, store, forced
         self._trials = {spec.fingerprint: spec for spec in plan.trials}
         self._runs: dict[str, str] = {}
         self._logged: dict[str, int] = {}
@@ -66,6 +66,8 @@ class Tracker:
     def __enter__(self) -> Tracker:
         self._thread.start()
         self._later(self._open_study)
+        for spec in self._forced:
+            self._later(self._supersede, spec)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -94,6 +96,19 @@ class Tracker:
             for fingerprint, row in progress.trials.items():
                 if fingerprint in self._trials:
                     self._later(self._log_epochs, fingerprint, [row])
+
+    def work_retried(self, work: Work, reason: str, pause: float) -> None:
+        """Notes on each trial's run why it started again."""
+        for spec in work.members:
+            if spec.fingerprint in self._trials:
+                self._later(self._tag, spec, "retried", reason)
+
+    def work_split(self, work: Work, pieces: Sequence[Work], reason: str) -> None:
+        """Notes on each trial's run that its cohort was divided."""
+        for piece in pieces:
+            for spec in piece.members:
+                if spec.fingerprint in self._trials:
+                    self._later(self._tag, spec, "split", f"{work.title} went on as {piece.title}: {reason}")
 
     def work_ended(self, work: Work, failure: str | None) -> None:
         """Closes the runs of trials that failed with their work; the others are closed from the store's record."""
@@ -195,6 +210,19 @@ class Tracker:
             self._client.log_inputs(run_id, _inputs(spec, self._store))
         self._runs[spec.fingerprint] = run_id
         return run_id
+
+    def _supersede(self, spec: TrainingSpec) -> None:
+        """Moves the run of a trial that is forced to MLflow's bin: the new one is another run."""
+        if run_id := self._find(self._of_trial(spec)):
+            self._client.delete_run(run_id)
+
+    def _of_trial(self, spec: TrainingSpec) -> dict[str, str]:
+        from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+        return {"fingerprint": spec.fingerprint, MLFLOW_PARENT_RUN_ID: self._parent}
+
+    def _tag(self, spec: TrainingSpec, key: str, text: str) -> None:
+        self._client.set_tag(self._open_trial(spec), key, text[:5000])
 
     def _log_epochs(self, fingerprint: str, rows: Sequence[Mapping[str, float]]) -> None:
         from mlflow.entities import Metric

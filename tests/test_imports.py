@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SHARED = {"datagen.errors", "datagen.identity", "datagen.shards", "datagen.spec"}
+SHARED = {"datagen.errors", "datagen.identity", "datagen.shards", "datagen.spec", "datagen.statistics"}
 """What other packages may use of `datagen`."""
 
 

@@ -140,15 +140,14 @@ def test_a_plan_without_data_or_generator_says_what_is_missing_and_how_to_get_it
     elsewhere = replace(
         SCALE,
         images=tmp_path / "images",
-        generator=tmp_path / "generator",
+        generators={"default": replace(SCALE.generators["default"], pipeline=tmp_path / "pipeline", hint="Get it.")},
         import_hint="Import them.",
-        generator_hint="Download it.",
     )
     plan = make_plan(STUDY, elsewhere, 1, store)
     assert len(plan.trials) == 36
     assert plan.lacking == (
         f"The real images are not in {tmp_path / 'images'}. Import them.",
-        f"There is no diffusion pipeline in {tmp_path / 'generator'}. Download it.",
+        f"There is no diffusion pipeline in {tmp_path / 'pipeline'}. Get it.",
     )
     assert plan.seconds() > 0
     with pytest.raises(InputError, match="Import them"):

@@ -1,78 +1,115 @@
-"""Statistics over seeds: intervals hold what they promise, and tests find neither too much nor nothing."""
+"""Exact statistics: of a whole set once and stored with it, of a part of a set by its own images."""
 
 from __future__ import annotations
 
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
-from scipy import stats
+import torch
 
-from orchestrator.statistics import BOOTSTRAP_FROM, holm, interval, interval_name, paired_differences
-
-NAN = float("nan")
-
-
-def coverage(values: np.ndarray, truth: float) -> float:
-    low, high = interval(values)
-    return float(np.mean((low <= truth) & (truth <= high)))
-
-
-@pytest.mark.parametrize("seeds", [2, 3, 5, 10])
-@pytest.mark.parametrize("skewed", [False, True])
-def test_the_interval_covers_the_mean_as_often_as_it_says(seeds: int, skewed: bool) -> None:
-    generator = np.random.default_rng(seeds)
-    draw = generator.gamma(4, size=(4000, seeds)) if skewed else generator.normal(4, 2, size=(4000, seeds))
-    assert coverage(draw, 4) == pytest.approx(0.95, abs=0.03)
+from datagen import statistics
+from datagen.errors import InputError
+from datagen.shards import publish_dataset
+from datagen.statistics import STATISTICS, ChannelSums, dataset_statistics, sums_of
+from tests.conftest import CLASSES, noisy_rows
+from trainables.data import ImageSet
+from trainables.loop import train_cohort
+from trainables.spec import TrainingSpec
+from trainables.statistics import statistics_of
 
 
-def test_with_many_seeds_the_bootstrap_covers_as_often_as_it_says() -> None:
-    draw = np.random.default_rng(1).normal(size=(600, BOOTSTRAP_FROM))
-    assert coverage(draw, 0) == pytest.approx(0.93, abs=0.03)
-    assert "bootstrap" in interval_name(BOOTSTRAP_FROM)
-    assert "Student" in interval_name(3)
+@pytest.fixture
+def folder(image_folders: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(image_folders / "train", tmp_path / "train"))
 
 
-def test_the_bootstrap_of_three_seeds_would_promise_too_much() -> None:
-    draw = np.random.default_rng(2).normal(size=(400, 3))
-    found = stats.bootstrap((draw,), np.mean, axis=-1, method="BCa", n_resamples=400, rng=0).confidence_interval
-    assert np.mean((found.low <= 0) & (found.high >= 0)) < 0.8
+def test_sums_are_numpys_mean_and_deviation_whatever_the_images_sizes() -> None:
+    generator = np.random.default_rng(0)
+    images = [generator.integers(0, 256, (3, *size), dtype=np.uint8) for size in ((5, 9), (40, 2), (1, 1))]
+    pixels = np.concatenate([image.reshape(3, -1) for image in images], axis=1) / 255
+    sums = sums_of(images)
+    assert (sums.images, sums.pixels) == (3, 126)
+    assert sums.mean == pytest.approx(tuple(pixels.mean(1)), rel=1e-14)
+    assert sums.std == pytest.approx(tuple(pixels.std(1)), rel=1e-12)
 
 
-def test_one_value_has_no_interval_and_equal_values_have_a_point() -> None:
-    low, high = interval(np.array([[1.0, NAN, NAN], [2.0, 2.0, NAN], [NAN, NAN, NAN]]))
-    assert np.isnan(low[[0, 2]]).all() and np.isnan(high[[0, 2]]).all()
-    assert low[1] == high[1] == 2.0
+def test_parts_of_a_set_may_be_summed_apart() -> None:
+    images = np.random.default_rng(1).integers(0, 256, (6, 3, 4, 4), dtype=np.uint8)
+    assert sums_of([images[:2]]) + sums_of([images[2], images[3:]]) == sums_of([images])
+    assert sums_of([]) == ChannelSums()
 
 
-def test_a_missing_seed_is_left_out() -> None:
-    assert interval(np.array([[1.0, NAN, 4.0]])).low[0] == interval(np.array([[1.0, 4.0]])).low[0]
+def test_a_sets_statistics_are_computed_once_and_stored_beside_its_manifest(
+    folder: Path, train_images: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = dataset_statistics(folder)
+    assert (folder / STATISTICS).is_file()
+    assert isinstance(train_images.images, torch.Tensor)
+    assert first == sums_of([train_images.images.numpy()])
+    monkeypatch.setattr(statistics, "read_rows", lambda *_: pytest.fail("the images were read again"))
+    assert dataset_statistics(folder) == first
 
 
-def test_the_paired_test_is_scipys_and_uses_the_pairs() -> None:
-    generator = np.random.default_rng(3)
-    shared = generator.normal(70, 3, size=(1, 5))
-    values, baselines = shared - 1 + generator.normal(0, 0.1, size=(1, 5)), shared
-    found = paired_differences(values, baselines)
-    assert found.p[0] == pytest.approx(stats.ttest_rel(values[0], baselines[0]).pvalue)
-    assert found.p[0] < 0.001 < stats.ttest_ind(values[0], baselines[0]).pvalue
-    assert found.low[0] < -1 < found.high[0]
+def test_statistics_of_other_images_or_a_damaged_file_are_not_believed(folder: Path) -> None:
+    right = dataset_statistics(folder)
+    values = json.loads((folder / STATISTICS).read_text())
+    for wrong in (json.dumps({**values, "digest": "0" * 64, "total": [0, 0, 0]}), "{", '{"digest": 1}'):
+        (folder / STATISTICS).write_text(wrong)
+        assert dataset_statistics(folder) == right
 
 
-def test_one_pair_is_not_tested_and_unpaired_seeds_do_not_count() -> None:
-    found = paired_differences(np.array([[80.0, NAN], [80.0, 81.0]]), np.array([[79.0, 70.0], [80.0, 81.0]]))
-    assert np.isnan(found.p[0]) and found.mean[0] == 1.0 and found.seeds[0] == 1
-    assert found.p[1] == 1.0
+def test_a_set_that_cannot_be_written_is_summed_all_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path, values: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(statistics, "write_json", refused)
+    assert dataset_statistics(folder).images == 48
+    assert not (folder / STATISTICS).exists()
 
 
-def test_the_chance_of_a_single_false_find_in_a_table_stays_below_five_percent() -> None:
-    generator = np.random.default_rng(4)
-    tables, points, seeds = 400, 34, 3
-    found = paired_differences(generator.normal(size=(tables * points, seeds)), np.zeros((tables * points, seeds)))
-    by_table = found.p.reshape(tables, points)
-    assert np.mean([(holm(p) < 0.05).any() for p in by_table]) < 0.08
-    assert np.mean((by_table < 0.05).any(axis=1)) > 0.7  # What would be found without the correction.
+def test_a_picture_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
+    rows = [*noisy_rows(1, 0), replace(noisy_rows(1, 0)[0], image=b"broken", path="circle/broken.png")]
+    publish_dataset(tmp_path, [rows], split="train", class_names=CLASSES, description={})
+    with pytest.raises(InputError, match=r"circle/broken\.png .* cannot be decoded"):
+        dataset_statistics(tmp_path)
 
 
-def test_holm_steps_down_and_leaves_out_what_was_not_tested() -> None:
-    assert holm(np.array([0.01, NAN, 0.04, 0.03])) == pytest.approx([0.03, NAN, 0.06, 0.06], nan_ok=True)
-    assert holm(np.array([NAN])) == pytest.approx([NAN], nan_ok=True)
-    assert holm(np.array([0.9, 0.8])).max() <= 1
+def test_the_whole_set_is_read_from_the_file_and_a_part_of_it_from_its_images(
+    folder: Path, train_images: ImageSet
+) -> None:
+    everything, part = torch.arange(len(train_images)), torch.arange(0, 48, 3)
+    computed = statistics_of(train_images, everything)
+    assert statistics_of(train_images, everything, folder) == computed
+    values = json.loads((folder / STATISTICS).read_text())
+    (folder / STATISTICS).write_text(json.dumps({**values, "total": [1, 2, 3]}))
+    assert statistics_of(train_images, everything, folder) != computed
+    assert statistics_of(train_images, part, folder) == statistics_of(train_images, part)
+
+
+def test_the_shipped_images_come_with_their_statistics() -> None:
+    from datagen import pocket
+
+    for split in ("train", "validation"):
+        images = Path(pocket.__file__).parent / "images" / split
+        stored = json.loads((images / STATISTICS).read_text())
+        from datagen.shards import read_manifest
+
+        assert stored["digest"] == read_manifest(images).digest
+
+
+def test_exact_normalization_has_two_readings(
+    base_spec: TrainingSpec, train_images: ImageSet, validation_images: ImageSet, image_folders: Path
+) -> None:
+    spec = replace(base_spec, normalization="exact", epochs=1, warmup_epochs=0)
+    dark = ImageSet(validation_images.images // 2, validation_images.labels)  # type: ignore[operator]
+    own = train_cohort([spec], train_images, dark)[0]
+    training = train_cohort([replace(spec, exact_statistics="training")], train_images, dark)[0]
+    assert all(torch.equal(own.state[key], training.state[key]) for key in own.state)
+    assert own.history[-1]["top1"] != training.history[-1]["top1"]
+    stored = train_cohort([spec], train_images, dark, folders={"train": image_folders / "train"})[0]
+    assert stored.normalization == own.normalization
+    assert stored.history[-1]["top1"] == own.history[-1]["top1"]

@@ -1,0 +1,18 @@
+"""Stylized images as in Stylized-ImageNet (Geirhos et al., 2019; Mind the Gap, Table 3), of any set.
+
+AdaIN with the published encoder and decoder, alpha 1, one painting for each image, 224 pixels squared, PNG.
+"""
+
+from pathlib import Path
+
+from datagen.recipes import StyleRecipe
+
+RECIPE = StyleRecipe(
+    network=Path("models/adain"),
+    styles=Path("models/painter-by-numbers"),
+    hint=(
+        "Put vgg_normalised.pth and decoder.pth of naoto0804/pytorch-AdaIN (release v0.0.0) in models/adain, and "
+        "pictures, such as Kaggle's Painter by Numbers, in models/painter-by-numbers."
+    ),
+    settings={"alpha": 1.0, "width": 224, "height": 224, "image_format": "png"},
+)

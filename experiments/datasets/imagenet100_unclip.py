@@ -1,0 +1,26 @@
+"""ImageNet-100 by unCLIP on Stable Diffusion 2.1: one image for each real one (Mind the Gap, Table 4: 66.6 top-1).
+
+The real image enters by its CLIP embedding only, an oracle prompt. The paper names no settings: these are diffusers'
+defaults, 20 steps, guidance 10 and noise level 0.
+"""
+
+from pathlib import Path
+
+from datagen.recipes import DiffusionRecipe
+
+RECIPE = DiffusionRecipe(
+    label="unCLIP, Stable Diffusion 2.1",
+    method="unclip",
+    pipeline=Path("models/stable-diffusion-2-1-unclip"),
+    hint="Put a copy of stabilityai/stable-diffusion-2-1-unclip there, weights as safetensors.",
+    settings={
+        "steps": 20,
+        "guidance": 10.0,
+        "noise_level": 0,
+        "width": 768,
+        "height": 768,
+        "precision": "float16",
+        "image_format": "jpeg",
+        "images_at_once": 8,
+    },
+)
