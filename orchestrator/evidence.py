@@ -160,8 +160,10 @@ def _verdict(points: pd.DataFrame, plan: Plan) -> list[str]:
 
 
 def _base(points: pd.DataFrame, kind: str) -> float:
-    """Top-1 of the plain training from scratch on all images of a kind; NaN if the study has none."""
-    rows = points[(points["direction"] == kind) & (points["fraction"] == 1) & (points["variant"] == "")]
+    """Top-1 of the plain training from scratch on all images of a kind, or the study's baseline; NaN if it has none."""
+    whole = points[(points["direction"] == kind) & (points["fraction"] == 1)]
+    plain, own = whole[whole["variant"] == ""], whole[whole["role"] == "baseline"]
+    rows = plain if len(plain) else own
     return float(rows["top1_mean"].iloc[0]) if len(rows) else float("nan")
 
 

@@ -26,6 +26,7 @@ from orchestrator.overrides import apply_overrides
 from orchestrator.page import ROWS, html_page
 from orchestrator.plan import Plan, make_plan
 from orchestrator.results import finished_models
+from orchestrator.search import with_searched
 from orchestrator.store import Store, StoredModel
 
 FORMATS = ("md", "html", "csv")
@@ -189,7 +190,7 @@ def main(
         opened = Store(store)
         if uri is None and not (store / "store.json").is_file():
             raise InputError(f"There is no store in {store}. Give its folder with --store, or --from-mlflow.")
-        plan = make_plan(chosen, world, seeds, opened.open(), check=False)
+        plan = with_searched(make_plan(chosen, world, seeds, opened.open(), check=False), opened)
         models = finished_models(plan, opened) if uri is None else _models_in_mlflow(plan, opened, uri)
         command = shlex.join(["python", "-m", "orchestrator.report", *sys.argv[1:]])
         report = write_report(plan, opened, models, command, formats, samples=uri is None)

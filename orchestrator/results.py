@@ -247,7 +247,7 @@ def _baselines(points: pd.DataFrame, settings: Sequence[str]) -> list[int]:
     """The row that each is compared with: the training from scratch on all images of the same kind.
 
     At the same other settings if the table has one (for transfers and shares of data), else the study's reference for
-    that kind: the plain one, or the first. The reference itself is compared with that of real images, and a mixture too.
+    that kind: the plain one, or the first. The reference itself is compared with that of real images, as mixtures are.
     """
     scratch: dict[tuple[Any, ...], int] = {}
     first: dict[str, int] = {}

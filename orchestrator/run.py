@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,11 +18,13 @@ from orchestrator.options import Options
 from orchestrator.plan import Plan
 from orchestrator.progress import Progress
 from orchestrator.ray_environment import prepare
-from orchestrator.results import finished_models
+from orchestrator.results import LAST_EPOCHS, finished_models
+from orchestrator.search import SearchRun, with_searched
 from orchestrator.selection import find_trial, only
 from orchestrator.status import StatusFile
 from orchestrator.store import Store, StoredModel
 from orchestrator.tracking import Tracker, check_tracking, tracking_uri, ui_command
+from trainables.spec import TrainingSpec
 
 if TYPE_CHECKING:
     from orchestrator.board import Outcome, Watcher
@@ -46,10 +50,12 @@ def run_study(plan: Plan, store: Store, options: Options, command: str, console:
         highlight=False,
     )
     console.print(f"MLflow: {ui_command(tracking_uri(store))}", highlight=False, soft_wrap=True)
-    if not part.missing() and _is_recorded(plan, store):
+    if not part.missing() and not part.to_search and _is_recorded(plan, store):
         return _finish(plan, part, store, options, command, console, tracker=None, outcome=None)
     with Tracker(plan, store, forced=[find_trial(plan, name) for name in options.force]) as tracker:
-        outcome = _run_missing(part, store, options, console, tracker) if part.missing() else None
+        runs = part.missing() or part.to_search
+        outcome = _run_missing(part, store, options, console, tracker) if runs else None
+        plan, part = with_searched(plan, store), with_searched(part, store)
         code = _finish(plan, part, store, options, command, console, tracker, outcome)
         if tracker.pending:
             console.print("Writing the last records to MLflow")
@@ -92,9 +98,20 @@ def _run_missing(plan: Plan, store: Store, options: Options, console: Console, t
     def say_stopping() -> None:
         console.print("Stopping when the running epochs are done. Again: stop now, and repeat them later.")
 
+    search = SearchRun(plan, store, functools.partial(_top1, store)) if plan.study.search else None
     with Progress(work, console) as progress, StatusFile(plan, store) as status:
         watchers: list[Watcher] = [progress, tracker, status]
-        return run_plan(work, store, cluster, watchers, fail_fast=options.fail_fast, on_stop=say_stopping)
+        return run_plan(
+            work, store, cluster, watchers, fail_fast=options.fail_fast, on_stop=say_stopping, search=search
+        )
+
+
+def _top1(store: Store, spec: TrainingSpec) -> float | None:
+    """The mean over the last epochs; None if the training has failed or is not there."""
+    model = store.read_model(spec) if store.has(spec) else None
+    if model is None or model.failure or not model.history:
+        return None
+    return statistics.fmean(row["top1"] for row in model.history[-LAST_EPOCHS:])
 
 
 def _finish(

@@ -19,6 +19,7 @@ from orchestrator.overrides import apply_overrides
 from orchestrator.plan import Plan, make_plan
 from orchestrator.plan_view import show_studies
 from orchestrator.run import run_study
+from orchestrator.search import with_searched
 from orchestrator.store import Store
 
 
@@ -49,7 +50,7 @@ def main(
         store = Store(options.store_folder)
 
         def make(check: bool) -> Plan:
-            return make_plan(chosen, world, seeds, store, check=check)
+            return with_searched(make_plan(chosen, world, seeds, store, check=check), store)
 
         if options.looks_only:
             store.check_format()

@@ -24,6 +24,7 @@ from datagen.errors import InputError
 from datagen.identity import fingerprint_of
 from datagen.spec import DatasetSpec, GeneratedDataset
 from orchestrator.plan import Plan, Work
+from orchestrator.scale import REAL
 from orchestrator.store import Store, StoredModel
 from trainables.report import EpochReport
 from trainables.spec import TrainingSpec
@@ -84,6 +85,20 @@ class Tracker:
         """What could not be written, after `__exit__`."""
         return self._lost
 
+    def works_added(self, works: Sequence[Work]) -> None:
+        """Knows the trials that a search suggests, but not the bases that they need, as trials of the study."""
+        for item in works:
+            self._trials |= {spec.fingerprint: spec for spec in item.members if self._is_searched(spec)}
+
+    def _is_searched(self, spec: TrainingSpec) -> bool:
+        return spec.source is not None or REAL in spec.direction
+
+    def work_stopped(self, work: Work, epoch: int) -> None:
+        """Closes the runs of trials that a search stopped."""
+        for spec in work.members:
+            if spec.fingerprint in self._trials:
+                self._later(self._close_stopped, spec, epoch)
+
     def work_started(self, work: Work) -> None:
         """Opens a run for each trial of the work."""
         for spec in work.members:
@@ -124,7 +139,8 @@ class Tracker:
     ) -> None:
         """Brings every finished trial's run up to date with the store, and attaches the report to the study's run."""
         for fingerprint in models:
-            self._later(self._close_from_store, self._trials[fingerprint])
+            if fingerprint in self._trials:
+                self._later(self._close_from_store, self._trials[fingerprint])
         self._later(self._finish_study, files, note, complete)
 
     def _later(self, write: Callable[..., Any], *arguments: Any) -> None:
@@ -253,6 +269,11 @@ class Tracker:
             self._client.set_tag(run_id, "failure", failure[:5000])
         self._client.set_terminated(run_id, "FAILED" if failure else "FINISHED")
         self._ended.add(spec.fingerprint)
+
+    def _close_stopped(self, spec: TrainingSpec, epoch: int) -> None:
+        run_id = self._open_trial(spec)
+        self._client.set_tag(run_id, "stopped", f"after epoch {epoch}: others with as many images did better")
+        self._client.set_terminated(run_id, "KILLED")
 
     def _finish_study(self, files: Sequence[Path], note: str, complete: bool) -> None:
         from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE

@@ -135,36 +135,30 @@ def test_a_range_is_sampled_within_its_bounds(store: Store) -> None:
     assert all(bounds.low <= rate <= bounds.high for rate in rates) and len(set(rates)) == 8
 
 
-class FakeTrial(SimpleNamespace):
-    """What the halving reads of a Tune trial."""
-
-
-def fake_trial(plan: Plan, name: str, **point: Any) -> FakeTrial:
+def spec_at(plan: Plan, **point: Any) -> TrainingSpec:
     (trial,) = plan.trials_at({"direction": "real", **point})
-    return FakeTrial(trial_id=name, config={"work": Work("w", (trial.spec,), frozenset(), 1.0)})
+    return trial.spec
 
 
 def test_points_are_stopped_only_in_comparison_with_those_of_as_many_images(store: Store) -> None:
     plan = planned(store)
     assert plan.study.search is not None
-    few = [fake_trial(plan, f"few{n}", fraction=1 / 128, learning_rate=0.1 + n / 100) for n in range(4)]
-    many = [fake_trial(plan, f"many{n}", fraction=1.0, learning_rate=0.1 + n / 100) for n in range(4)]
-    searched = {trial.config["work"].members[0].fingerprint for trial in few + many}
-    halving = HalvingByBudget(plan.study.search, searched)
-    for top1, trial in zip((80, 81, 82, 83), many, strict=True):
-        halving.on_trial_result(None, trial, {"epoch": 3, "top1": top1})
-    actions = [
-        halving.on_trial_result(None, trial, {"epoch": 3, "top1": top1})
-        for top1, trial in zip((30, 20, 10, 40), few, strict=True)
-    ]
-    assert actions[0] == "CONTINUE" and actions[3] == "CONTINUE"
-    assert actions[2] == "STOP"
-    assert "few2" in halving.stopped
+    halving = HalvingByBudget(plan.study.search)
+    few = [spec_at(plan, fraction=1 / 128, learning_rate=0.1 + n / 100) for n in range(4)]
+    many = [spec_at(plan, fraction=1.0, learning_rate=0.1 + n / 100) for n in range(4)]
+
+    def stops(spec: TrainingSpec, top1: float) -> bool:
+        return halving.stops(SimpleNamespace(trial_id=spec.fingerprint), spec, 3, top1)
+
+    for top1, spec in zip((80, 81, 82, 83), many, strict=True):
+        stops(spec, top1)
+    assert [stops(spec, top1) for top1, spec in zip((30, 20, 10, 40), few, strict=True)] == [False, True, True, False]
 
 
-def test_works_that_are_not_the_searchs_are_never_stopped(store: Store) -> None:
+def test_between_the_rungs_nothing_is_stopped(store: Store) -> None:
     plan = planned(store)
     assert plan.study.search is not None
-    halving = HalvingByBudget(plan.study.search, set())
-    trials = [fake_trial(plan, f"t{n}", learning_rate=0.1 + n / 100) for n in range(6)]
-    assert {halving.on_trial_result(None, t, {"epoch": 3, "top1": 9 - n}) for n, t in enumerate(trials)} == {"CONTINUE"}
+    halving = HalvingByBudget(plan.study.search)
+    for n in range(6):
+        spec = spec_at(plan, learning_rate=0.1 + n / 100)
+        assert not halving.stops(SimpleNamespace(trial_id=str(n)), spec, 2, 90.0 - n)
