@@ -80,8 +80,10 @@ def test_what_is_missing_or_failed_is_shown_as_such(tmp_path: Path) -> None:
     assert statuses["synthetic->real N=16 s0"] == "missing"
     assert statuses["real->synthetic N=1 s0"] == "failed"
     page = report.files[0].read_text()
-    assert page.count("missing") == 2 * 3
-    assert "Failed: real->synthetic N=1 s0." in page
+    assert page.count("| missing") == 2 * 3
+    assert "Failed: real->synthetic N=1 s0: the training loss was nan in epoch 2" in page
+    assert "Missing: synthetic->real N=16 s0." in page
+    assert "Of 8 trials 1 are missing and 1 failed." in report.verdict
 
 
 def test_a_pocket_result_never_stands_beside_published_numbers(tmp_path: Path) -> None:
