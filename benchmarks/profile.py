@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from datagen.errors import InputError
+from orchestrator.catalog import load
 from orchestrator.overrides import apply_overrides
 from orchestrator.store import Store, StoredModel
-from orchestrator.study import load_scale, load_study
 from trainables.spec import TrainingSpec
 from trainables.timers import PARTS
 
@@ -33,10 +33,11 @@ Seconds = dict[str, float]
 def main(study: str, settings: tuple[str, ...], scale: str, seeds: int, store: Path) -> None:
     """Prints seconds by kind of training and part of the loop for the trainings of STUDY that are in the store."""
     try:
-        chosen, world = apply_overrides(load_study(study), load_scale(scale), settings)
+        chosen, world = apply_overrides(*load(study, scale), settings)
         opened = Store(store)
         opened.check_format()
-        trials = {trial.fingerprint: trial for trial in with_sources(chosen.trials(world, seeds))}
+        specs = [trial.spec for trial in chosen.trials(world, seeds)]
+        trials = {spec.fingerprint: spec for spec in with_sources(specs)}
         models = [(trial, opened.read_model(trial)) for trial in trials.values() if opened.has(trial)]
         timed = [(trial, model) for trial, model in models if seconds_by_part(model)]
         if not timed:

@@ -15,6 +15,7 @@ from rich.console import Console
 from datagen.errors import InputError
 from datagen.identity import fingerprint_of
 from datagen.shards import write_json
+from orchestrator.calibration import note_speed
 from orchestrator.options import Options
 from orchestrator.plan import Plan
 from orchestrator.progress import Progress
