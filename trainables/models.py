@@ -70,7 +70,12 @@ _LAYOUTS = {CHANNELS_LAST: (0, 2, 3, 1), CHANNELS_FIRST: (0, 3, 1, 2)}
 
 
 def _part(model: nn.Module, name: str) -> nn.Module:
-    return ChangeLayout(_LAYOUTS[name]) if name in _LAYOUTS else model.get_submodule(name)
+    if name in _LAYOUTS:
+        return ChangeLayout(_LAYOUTS[name])
+    try:
+        return model.get_submodule(name)
+    except AttributeError:
+        raise ValueError(f"{type(model).__name__} has no module {name!r}, which its layer list names.") from None
 
 
 class Layers(nn.Module):
@@ -131,7 +136,7 @@ def build_layers(
     `head` is "cosine" (with `temperature`) or "linear", timm's own with bias.
 
     Raises:
-        ValueError: the model's layer list misses a parameter or names one twice.
+        ValueError: the model's layer list misses a parameter, names one twice, or names a module that is not there.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(seed, "initialization"))
