@@ -246,3 +246,9 @@ def test_autoaugment_is_torchvisions_policy_with_numbers_of_its_own(monkeypatch:
             expected = theirs(image)
         mine = policy.applied(image, np.random.Generator(np.random.PCG64(seed)))
         assert np.array_equal(np.array(mine), np.array(expected)), seed
+
+
+def test_small_images_look_the_same_in_a_list_and_in_a_tensor(base_spec: TrainingSpec) -> None:
+    images = torch.stack([picture(32, 32, seed) for seed in range(4)])
+    views = Views(replace(base_spec, views="pytorch_example"), 4, IMAGENET)
+    assert torch.equal(views(images, torch.arange(4), 1)[0], views(list(images), torch.arange(4), 1)[0])

@@ -18,8 +18,9 @@ from trainables.views import VIEWS_BY_NAME, Views, evaluation_view
 from trainables.views.augmix import mixed
 from trainables.views.fractals import fractal
 from trainables.views.mixing_operations import ALL_OPERATIONS, augmented
+from trainables.views.mixing_pictures import FRACTAL_COUNT
 from trainables.views.operators import CROP_UNIFORMS, crop_boxes, enlarged_crops
-from trainables.views.pixmix import FRACTALS, add, multiply
+from trainables.views.pixmix import add, multiply
 
 
 def test_every_view_that_a_spec_allows_exists() -> None:
@@ -140,7 +141,7 @@ def test_fractals_are_drawn_from_their_number_and_are_all_different() -> None:
     assert torch.equal(pictures[7], fractal.__wrapped__(7, 32))
     assert len({picture.numpy().tobytes() for picture in pictures}) == 50
     assert all(picture.float().std() > 10 for picture in pictures)
-    assert FRACTALS >= 1000
+    assert FRACTAL_COUNT >= 1000
 
 
 def test_batched_crops_are_torchvisions(train_images: ImageSet) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import pyarrow as pa
 import torch
@@ -47,11 +47,20 @@ class EncodedImages:
         return _decoded(self._folder, self._paths[position], image)
 
 
+class Images(Protocol):
+    """Images that are decoded or chosen when they are picked."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, positions: Tensor) -> list[Tensor]:
+        """The images at positions [n], each [3, height, width] uint8."""
+
+
 @dataclass(frozen=True)
 class ImageSet:
     """Labelled images: decoded [n, 3, height, width] uint8, or encoded; labels [n] int64 (0..classes-1)."""
 
-    images: Tensor | EncodedImages
+    images: Tensor | Images
     labels: Tensor
 
     def __len__(self) -> int:
