@@ -177,10 +177,8 @@ def _measured(
         if world.size > 1:
             mine = [used.get(key, 0.0) for key in MEASURED]
             means = world.mean(torch.tensor(mine, dtype=torch.float64, device=world.device)).tolist()
-            of_all = {
-                key: mean * (world.size if key in TOTALS else 1) for key, mean in zip(MEASURED, means, strict=True)
-            }
-            used = {key: of_all[key] for key in used}
+            mean = dict(zip(MEASURED, means, strict=True))
+            used = {key: mean[key] * (world.size if key in TOTALS else 1) for key in used}
         if world.rank == 0:
             add_up(usage, progress, used)
             store.write_usage(members[0].cohort, fingerprint_of(sorted(fingerprints))[:16], usage)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+import shutil
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,10 +26,20 @@ from orchestrator.tracking import Tracker, check_tracking, tracking_uri, ui_comm
 from trainables.report import EpochReport
 
 
+@pytest.fixture(scope="module")
+def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database without runs: to make one takes seconds, to copy it none."""
+    path = tmp_path_factory.mktemp("blank") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").create_experiment(tracking.EXPERIMENT, artifact_location=str(path.parent))
+    return path
+
+
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+def store(tmp_path: Path, blank: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return Store(tmp_path / "store").open()
+    store = Store(tmp_path / "store").open()
+    shutil.copy(blank, store.root)
+    return store
 
 
 def small_plan(store: Store) -> Plan:
