@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from orchestrator.causes import LOST, MEMORY
 from orchestrator.messages import WorkFailed
 from orchestrator.plan import Work
-from trainables.layers import layer_count
+from orchestrator.search import DONE, FAILED, STOPPED, SearchRun
 from trainables.report import EpochReport
 from trainables.spec import TrainingSpec
 
@@ -39,6 +39,12 @@ class Watcher(Protocol):
 
     def work_split(self, work: Work, pieces: Sequence[Work], reason: str) -> None:
         """`work` goes on as `pieces`."""
+
+    def works_added(self, works: Sequence[Work]) -> None:
+        """A search has suggested further works."""
+
+    def work_stopped(self, work: Work, epoch: int) -> None:
+        """A search has stopped `work` after an epoch, because others did better."""
 
     def work_ended(self, work: Work, failure: str | None) -> None:
         """`work` is done, or has failed for the reason given."""
@@ -96,24 +102,30 @@ class Board:
         *,
         fail_fast: bool = False,
         pauses: Sequence[float] = RETRY_PAUSES,
+        search: SearchRun | None = None,
     ) -> None:
         chains = longest_chains(work)
         self._waiting = sorted((_Entry(item, chains[id(item)]) for item in work), key=lambda entry: -entry.priority)
         self._running: dict[str, _Entry] = {}
         self._made: set[str] = set()
         self._slots, self._watchers, self._fail_fast, self._pauses = slots, watchers, fail_fast, pauses
+        self._search = search
         self.outcome = Outcome()
         self.stopping = False
 
     @property
     def finished(self) -> bool:
         """Whether nothing is left to hand out, now or later."""
-        return not self._running and (self.stopping or not self._waiting)
+        return not self._running and (self.stopping or not (self._waiting or self._searching))
+
+    @property
+    def _searching(self) -> bool:
+        return self._search is not None and not self._search.over
 
     @property
     def left(self) -> int:
         """How many works are neither done nor failed."""
-        return len(self._waiting) + len(self._running)
+        return len(self._waiting) + len(self._running) + (self._search.left if self._search else 0)
 
     def stop(self) -> None:
         """Hands out nothing more; what runs is to stop after its next report."""
@@ -128,6 +140,23 @@ class Board:
         """Takes the first work whose needs are met and whose pause is over; None if there is none now."""
         if self.stopping:
             return None
+        work = self._take_ready(trial_id)
+        if work is None and self._searching and len(self._waiting) + len(self._running) < self._slots:
+            self._add_suggestion()
+            work = self._take_ready(trial_id)
+        return work
+
+    def _add_suggestion(self) -> None:
+        """Puts what a search suggests next on the board: never more than can run, for results guide suggestions."""
+        assert self._search is not None
+        known = {spec.fingerprint for entry in (*self._waiting, *self._running.values()) for spec in entry.work.makes}
+        works = [item for item in self._search.ask() if not {spec.fingerprint for spec in item.makes} & known]
+        chains = longest_chains(works)
+        for item in works:
+            self._wait(_Entry(item, chains[id(item)]))
+        self._tell("works_added", works)
+
+    def _take_ready(self, trial_id: str) -> Work | None:
         now = time.monotonic()
         for position, entry in enumerate(self._waiting):
             if entry.not_before <= now and entry.work.needs <= self._made and self._has_room(entry.work):
@@ -162,7 +191,24 @@ class Board:
         if entry := self._running.pop(trial_id, None):
             self._made |= {spec.fingerprint for spec in entry.work.makes}
             self.outcome.done.append(entry.work)
+            self._settle(entry.work, DONE)
             self._tell("work_ended", entry.work, None)
+
+    def stops_early(self, trial_id: str, epoch: int) -> None:
+        """The work was stopped by its search: it is not finished, and not to be."""
+        if entry := self._running.pop(trial_id, None):
+            self._settle(entry.work, STOPPED)
+            self._tell("work_stopped", entry.work, epoch)
+
+    def _settle(self, work: Work, state: str) -> None:
+        if self._search is not None:
+            self._search.ended(work, state)
+
+    def is_searched(self, work: Work) -> bool:
+        """Whether the work is a single training that a search tries, and may stop."""
+        if self._search is None or len(work.members) != 1:
+            return False
+        return work.members[0].fingerprint in self._search.fingerprints
 
     def put_back(self, trial_id: str) -> None:
         """The work was stopped, or not even started: it waits again."""
@@ -217,6 +263,7 @@ class Board:
         for lost, why in given_up:  # It grows while it is walked.
             self.outcome.failed[lost.title] = why
             self.outcome.reasons |= {spec.fingerprint: why for spec in lost.members}
+            self._settle(lost, FAILED)
             self._tell("work_ended", lost, why)
             fingerprints = {spec.fingerprint for spec in lost.makes}
             dependents = [entry for entry in self._waiting if entry.work.needs & fingerprints]
@@ -258,7 +305,7 @@ def halves(members: Sequence[TrainingSpec]) -> list[list[TrainingSpec]]:
     What a branch keeps in memory (weights, momentum, activations) grows with the layers above its cut.
     """
     ordered = sorted(members, key=lambda spec: spec.frozen_layers)
-    layers = [1 + layer_count(spec.model) - spec.frozen_layers for spec in ordered]
+    layers = [1 + spec.depth - spec.frozen_layers for spec in ordered]
     cut = min(range(1, len(ordered)), key=lambda position: abs(2 * sum(layers[:position]) - sum(layers)))
     return [ordered[:cut], ordered[cut:]]
 

@@ -22,10 +22,13 @@ from ray.tune.search import Searcher
 from orchestrator.board import RETRY_PAUSES, Board, Outcome, Watcher, longest_chains
 from orchestrator.causes import LOST, describe
 from orchestrator.cluster import Cluster, join_cluster
+from orchestrator.early_stopping import HalvingByBudget
 from orchestrator.messages import WorkFailed
 from orchestrator.plan import Work
+from orchestrator.search import SearchRun
 from orchestrator.store import Store
 from orchestrator.worker import Resources, mindgap_work
+from trainables.report import EpochReport
 
 __all__ = ["Cluster", "Outcome", "Watcher", "join_cluster", "run_plan", "seconds_to_the_end"]
 
@@ -39,6 +42,7 @@ def run_plan(
     fail_fast: bool = False,
     pauses: Sequence[float] = RETRY_PAUSES,
     on_stop: Callable[[], None] = lambda: None,
+    search: SearchRun | None = None,
     run: Callable[[dict[str, Any]], None] = mindgap_work,
 ) -> Outcome:
     """Runs all `work`, each as soon as what it needs is there; what the longest chain hangs on goes first.
@@ -53,6 +57,7 @@ def run_plan(
         fail_fast: whether the first failure ends the run, as the first Ctrl-C does.
         pauses: seconds before each retry of a lost work.
         on_stop: called at the first Ctrl-C.
+        search: suggests further works, one by one, if the study is a search.
         run: does one work in a process of Ray's.
 
     Raises:
@@ -60,13 +65,13 @@ def run_plan(
     """
     for item in work:
         cluster.check_room(item)
-    board = Board(work, cluster.slots, watchers, fail_fast=fail_fast, pauses=pauses)
+    board = Board(work, cluster.slots, watchers, fail_fast=fail_fast, pauses=pauses, search=search)
     resources = Resources(store.root, cluster.slots, cluster.worker_gpus, cluster.worker_cpus)
     tuner = tune.Tuner(
         tune.with_resources(run, lambda config: _placement(config["work"], cluster)),
         tune_config=tune.TuneConfig(
             search_alg=_ReadyWork(board, resources),
-            scheduler=_StopAfterReport(board),
+            scheduler=_StopAfterReport(board, HalvingByBudget(search.search) if search else None),
             num_samples=-1,
             reuse_actors=True,
             trial_name_creator=_readable_name,
@@ -154,12 +159,26 @@ class _ReadyWork(_Shared, Searcher):
 
 
 class _StopAfterReport(_Shared, FIFOScheduler):
-    """Stops each trial at its next report once the board stops: an epoch's checkpoint is written before its report."""
+    """Stops each trial at its next report once the board stops: an epoch's checkpoint is written before its report.
+
+    And stops the poorer points of a search.
+    """
+
+    def __init__(self, board: Board, halving: HalvingByBudget | None) -> None:
+        super().__init__(board)
+        self._halving = halving
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Whether the trial goes on."""
         progress = result.get("report")
         last = getattr(progress, "epoch", 0) == getattr(progress, "epochs", 1)
+        work = self._board.running(trial.trial_id)
+        if self._halving and work and not last and isinstance(progress, EpochReport) and self._board.is_searched(work):
+            (spec,) = work.members
+            top1 = progress.trials.get(spec.fingerprint, {}).get("top1")
+            if top1 is not None and self._halving.stops(trial, spec, progress.epoch, top1):
+                self._board.stops_early(trial.trial_id, progress.epoch)
+                return TrialScheduler.STOP
         if self._board.stopping and not last and not isinstance(progress, WorkFailed) and not result.get("done"):
             self._board.put_back(trial.trial_id)
             return TrialScheduler.STOP

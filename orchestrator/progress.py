@@ -46,6 +46,18 @@ class Progress:
         if self._console.is_terminal:
             self._live.stop()
 
+    def works_added(self, works: Sequence[Work]) -> None:
+        """Counts further works in."""
+        for item in works:
+            self._share[item.title] = 0.0
+            self._seconds[item.title] = max(item.seconds, 1e-9)
+
+    def work_stopped(self, work: Work, epoch: int) -> None:
+        """Shows that a search stopped the work."""
+        self._status.pop(work.title, None)
+        self._share[work.title] = 1.0
+        self._line(f"{work.title}: stopped after epoch {epoch}, others with as many images do better")
+
     def work_started(self, work: Work) -> None:
         """Shows the work as starting."""
         self._status[work.title] = "starting"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import statistics
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,16 +15,19 @@ from rich.console import Console
 from datagen.errors import InputError
 from datagen.identity import fingerprint_of
 from datagen.shards import write_json
+from orchestrator.calibration import note_speed
 from orchestrator.options import Options
 from orchestrator.plan import Plan
 from orchestrator.progress import Progress
 from orchestrator.ray_environment import prepare
-from orchestrator.results import finished_models
+from orchestrator.results import LAST_EPOCHS, finished_models
+from orchestrator.search import SearchRun, with_searched
 from orchestrator.secrets import redacted
 from orchestrator.selection import find_trial, only
 from orchestrator.status import StatusFile
 from orchestrator.store import Store, StoredModel
 from orchestrator.tracking import Tracker, check_tracking, tracking_uri, ui_command
+from trainables.spec import TrainingSpec
 
 if TYPE_CHECKING:
     from orchestrator.board import Outcome, Watcher
@@ -47,10 +53,12 @@ def run_study(plan: Plan, store: Store, options: Options, command: str, console:
         highlight=False,
     )
     console.print(f"MLflow: {ui_command(tracking_uri(store))}", highlight=False, soft_wrap=True)
-    if not part.missing() and _is_recorded(plan, store):
+    if not part.missing() and not part.to_search and _is_recorded(plan, store):
         return _finish(plan, part, store, options, command, console, tracker=None, outcome=None)
     with Tracker(plan, store, forced=[find_trial(plan, name) for name in options.force]) as tracker:
-        outcome = _run_missing(part, store, options, console, tracker) if part.missing() else None
+        runs = part.missing() or part.to_search
+        outcome = _run_missing(part, store, options, console, tracker) if runs else None
+        plan, part = with_searched(plan, store), with_searched(part, store)
         code = _finish(plan, part, store, options, command, console, tracker, outcome)
         if tracker.pending:
             console.print("Writing the last records to MLflow")
@@ -80,6 +88,7 @@ def _record_note(plan: Plan, store: Store) -> Path:
 
 def _run_missing(plan: Plan, store: Store, options: Options, console: Console, tracker: Tracker) -> Outcome:
     """Runs the plan's work on Ray."""
+    began = time.monotonic()
     address = options.address or os.environ.get("RAY_ADDRESS") or None  # `ray job submit` sets the latter.
     with console.status("Starting Ray") if console.is_terminal else _Line(console, "Starting Ray"):
         prepare(address)
@@ -93,9 +102,22 @@ def _run_missing(plan: Plan, store: Store, options: Options, console: Console, t
     def say_stopping() -> None:
         console.print("Stopping when the running epochs are done. Again: stop now, and repeat them later.")
 
+    search = SearchRun(plan, store, functools.partial(_top1, store)) if plan.study.search else None
     with Progress(work, console) as progress, StatusFile(plan, store) as status:
         watchers: list[Watcher] = [progress, tracker, status]
-        return run_plan(work, store, cluster, watchers, fail_fast=options.fail_fast, on_stop=say_stopping)
+        fast, started = options.fail_fast, time.monotonic()
+        outcome = run_plan(work, store, cluster, watchers, fail_fast=fast, on_stop=say_stopping, search=search)
+    if not (outcome.failed or outcome.retries or outcome.splits or outcome.interrupted or search):
+        note_speed(plan.scale, store, outcome.done, cluster.slots, started - began, time.monotonic() - started)
+    return outcome
+
+
+def _top1(store: Store, spec: TrainingSpec) -> float | None:
+    """The mean over the last epochs; None if the training has failed or is not there."""
+    model = store.read_model(spec) if store.has(spec) else None
+    if model is None or model.failure or not model.history:
+        return None
+    return statistics.fmean(row["top1"] for row in model.history[-LAST_EPOCHS:])
 
 
 def _finish(

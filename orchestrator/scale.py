@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from datagen.digests import file_digest
 from datagen.errors import InputError
-from datagen.prompts import class_prompt
+from datagen.recipes import DiffusionRecipe, StyleRecipe
 from datagen.shards import MANIFEST, read_manifest
-from datagen.spec import DatasetSpec, GeneratedDataset, RealDataset
+from datagen.spec import (
+    DatasetSpec,
+    GeneratedDataset,
+    MadeDataset,
+    MixedDataset,
+    OracleDataset,
+    RealDataset,
+    StylizedDataset,
+)
 from trainables.spec import TrainingSpec
 
-REAL, SYNTHETIC = "real", "synthetic"
+REAL, SYNTHETIC, MIXED = "real", "synthetic", "mixed"
 DIRECTIONS = (f"{REAL}->{SYNTHETIC}", f"{SYNTHETIC}->{REAL}")
 PAPERS_NAMES = {"RDTL": DIRECTIONS[0], "SDTL": DIRECTIONS[1]}
 """The papers' names of the directions: real and synthetic data transfer learning."""
+DEFAULT_GENERATOR = "default"
+TRANSFER_ONLY = ("frozen_layers", "fraction")
+"""Settings of a transfer that its base does not share: a base has nothing frozen and sees all its images."""
+GENERATION_SETTINGS = {f.name for spec in (GeneratedDataset, OracleDataset) for f in fields(spec)} | {"prompt_style"}
+TRAINING_SETTINGS = {f.name for f in fields(TrainingSpec)}
+DATA_CHOICES = ("generator", "stylized", "real_share")
+"""Keys of a point that say which data sets are meant, beside the settings of generated ones."""
+START = "start"
+"""Key of a point: "pretrained" starts from the scale's pretrained weights, "random" from none."""
+STARTS = ("random", "pretrained")
 
 
 @dataclass(frozen=True)
@@ -25,36 +43,46 @@ class Rates:
     """Measured speeds, for estimates: of one core or GPU.
 
     Attributes:
-        generated: images drawn a second.
-        trained: images a second of a training of the whole network, forward, backward and step.
+        denoised: steps of the denoiser a second, for one image; guidance takes two a step.
+        trained: views a second of a training of the whole network, forward, backward and step.
         prepared: images a second through decoding and views.
         startup: seconds until the first work begins.
         machine: where they were measured.
+        stylized: images stylized a second.
     """
 
-    generated: float
+    denoised: float
     trained: float
     prepared: float
     startup: float
     machine: str
+    stylized: float = 10.0
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """Weights that a training may start from: a safetensors file with timm's names, and how to get it."""
+
+    file: Path
+    hint: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """Real data, generator, network and recipe.
+    """Real data, generators, network and recipe.
 
     Attributes:
         name: as given to `--scale`.
         summary: one sentence for readers of a report.
         classes: (class name, WordNet id) in label order; the prompts are made of them.
         images: folder with a data set in `train/` and one in `validation/`.
-        generator: folder of the diffusion pipeline.
-        generation: settings of `GeneratedDataset`.
+        generators: how synthetic images are drawn, by name; "default" unless a study asks for another.
         recipe: settings of `TrainingSpec`.
         rates: for cost estimates.
+        style: how images are stylized, if they can be.
+        pretrained: weights of other data that the network may start from, if there are any.
         expected_images: how many images each split has, for a plan before they are imported.
         import_hint: how to get the real images.
-        generator_hint: how to get the generator.
         published: the data set's name in the papers' tables, if it is one of theirs.
     """
 
@@ -62,101 +90,149 @@ class Scale:
     summary: str
     classes: tuple[tuple[str, str], ...]
     images: Path
-    generator: Path
-    generation: Mapping[str, Any]
+    generators: Mapping[str, DiffusionRecipe]
     recipe: Mapping[str, Any]
     rates: Rates
+    style: StyleRecipe | None = None
+    pretrained: Pretrained | None = None
     expected_images: Mapping[str, int] = field(default_factory=lambda: {"train": 1, "validation": 1})
     import_hint: str = ""
-    generator_hint: str = ""
     published: str | None = None
-    _datasets: dict[str, DatasetSpec] = field(default_factory=dict, init=False, repr=False, compare=False)
+    generation: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of all generated sets, given by the user; they replace the generators' own."""
+    _made: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def with_settings(self, generation: Mapping[str, Any], recipe: Mapping[str, Any]) -> Scale:
         """The same scale with some settings replaced."""
-        return replace(
-            self,
-            generation={**self.generation, **generation},
-            recipe={**self.recipe, **recipe},
-        )
+        return replace(self, generation={**self.generation, **generation}, recipe={**self.recipe, **recipe})
+
+    def with_folders(self, images: Path | None = None, generator: Path | None = None) -> Scale:
+        """The same scale with its real images, or the pipeline of its default generator, elsewhere."""
+        default = self.generators[DEFAULT_GENERATOR]
+        generators = {**self.generators, DEFAULT_GENERATOR: replace(default, pipeline=generator or default.pipeline)}
+        return replace(self, images=images or self.images, generators=generators)
 
     def how_to_get(self, spec: DatasetSpec) -> str:
-        """A sentence that says what is missing for a data set that mindgap cannot make itself, and how to get it."""
-        if isinstance(spec, GeneratedDataset):
-            return f"There is no diffusion pipeline in {self.generator}. {self.generator_hint}"
-        return f"The real images are not in {self.images}. {self.import_hint}"
+        """A sentence that says what is missing for a data set that mindgap cannot make yet, and how to get it."""
+        if not isinstance(spec, MadeDataset):
+            return f"The real images are not in {self.images}. {self.import_hint}".strip()
+        absent = next((folder for folder in spec.weights if not folder.is_dir()), spec.weights[0])
+        recipes = [recipe for recipe in self.generators.values() if absent in (recipe.pipeline, recipe.adapter)]
+        hint = recipes[0].hint if recipes else ""
+        if self.style and isinstance(spec, StylizedDataset):
+            hint = self.style.hint
+        kind = "style network or pictures" if isinstance(spec, StylizedDataset) else "diffusion pipeline"
+        return f"There is no {kind} in {absent}. {hint}".strip()
 
-    def dataset(self, kind: str) -> DatasetSpec:
-        """The training images of a kind, "real" or "synthetic", or the real "validation" images."""
-        if kind not in self._datasets:
-            self._datasets[kind] = self._synthetic() if kind == SYNTHETIC else self._real(kind)
-        return self._datasets[kind]
+    def how_to_get_weights(self) -> str:
+        """A sentence that says what pretrained weights are missing, and how to get them."""
+        assert self.pretrained is not None
+        return f"There are no pretrained weights in {self.pretrained.file}. Get them: {self.pretrained.hint}"
 
-    def training(self, point: Mapping[str, Any], seed: int) -> TrainingSpec:
+    def lacks(self, point: Mapping[str, Any]) -> str | None:
+        """Why a point cannot be asked in this scale, a phrase; None if it can."""
+        if (generator := point.get("generator", DEFAULT_GENERATOR)) not in self.generators:
+            return f"the scale {self.name} has no generator {generator!r}"
+        if point.get("stylized") and self.style is None:
+            return f"the scale {self.name} does not say how to stylize"
+        if point.get(START) == "pretrained" and self.pretrained is None:
+            return f"the scale {self.name} has no pretrained weights"
+        if "_c" in point.get("prompt_style", "") and not all(wordnet_id for _, wordnet_id in self.classes):
+            return f"the classes of {self.name} are not in WordNet, so they have no {point['prompt_style']!r}"
+        return None
+
+    def dataset(self, kind: str, choices: Mapping[str, Any] | None = None) -> DatasetSpec:
+        """A data set.
+
+        Args:
+            kind: "real" or "synthetic" training images, a "mixed" set of both, or the real "validation" images.
+            choices: "generator", "stylized", "real_share", and settings of generated sets; what does not concern the
+                kind is left aside.
+
+        Raises:
+            InputError: a setting is out of range.
+        """
+        choices = dict(choices or {})
+        key = (kind, *sorted(choices.items()))
+        if key not in self._made:
+            self._made[key] = self._dataset(kind, choices)
+        made: DatasetSpec = self._made[key]
+        return made
+
+    def training(
+        self, point: Mapping[str, Any], seed: int, transfer_only: Collection[str] = TRANSFER_ONLY
+    ) -> TrainingSpec:
         """The training at a point of a grid.
 
-        `point` has "direction" ("real", "synthetic" from scratch, or "synthetic->real" and its reverse) and settings of
-        `TrainingSpec` that override the recipe. A source is the base with the same settings and seed.
+        Args:
+            point: "direction" ("real", "synthetic" or "mixed" from scratch, or for example "synthetic->real"), and any
+                of `DATA_CHOICES`, of the settings of generated sets and of `TrainingSpec`; these replace the recipe's.
+            seed: of the training, and of its source.
+            transfer_only: settings of a transfer that its source does not share.
         """
-        settings = {key: value for key, value in point.items() if key != "direction"}
+        settings = {key: value for key, value in point.items() if key in TRAINING_SETTINGS}
+        choices = {key: value for key, value in point.items() if key in DATA_CHOICES or key in GENERATION_SETTINGS}
+        if point.get(START) == "pretrained" and self.pretrained is not None:
+            file = self.pretrained.file
+            settings |= {"initial_weights": file_digest(file), "initial_weights_file": file}
         pretrained_on, _, trained_on = point["direction"].rpartition("->")
+        labelled = {key: value for key, value in point.items() if key not in ("direction", *TRANSFER_ONLY)}
         if pretrained_on:
-            base = {key: value for key, value in settings.items() if key not in ("frozen_layers", "fraction")}
-            settings["source"] = self._training(pretrained_on, base, seed)
-        return self._training(trained_on, settings, seed)
+            base = {key: value for key, value in settings.items() if key not in transfer_only}
+            base["label"] = point_label({key: value for key, value in labelled.items() if key not in transfer_only})
+            settings["source"] = self._training(pretrained_on, choices, base, seed)
+        return self._training(trained_on, choices, {**settings, "label": point_label(labelled)}, seed)
 
-    def _training(self, trained_on: str, settings: Mapping[str, Any], seed: int) -> TrainingSpec:
-        fixed = {"train": self.dataset(trained_on), "validation": self.dataset("validation"), "seed": seed}
-        return TrainingSpec(**{**self.recipe, **settings, **fixed})
+    def _training(
+        self, trained_on: str, choices: Mapping[str, Any], settings: Mapping[str, Any], seed: int
+    ) -> TrainingSpec:
+        train, validation = self.dataset(trained_on, choices), self.dataset("validation")
+        key = (train.fingerprint, seed, *sorted((k, id(v) if k == "source" else v) for k, v in settings.items()))
+        if key not in self._made:
+            fixed = {"train": train, "validation": validation, "seed": seed}
+            self._made[key] = TrainingSpec(**{**self.recipe, **settings, **fixed})
+        made: TrainingSpec = self._made[key]
+        return made
+
+    def _dataset(self, kind: str, choices: Mapping[str, Any]) -> DatasetSpec:
+        if kind == "validation":
+            return self._real(kind)
+        if kind == MIXED:
+            parts = {key: value for key, value in choices.items() if key != "real_share"}
+            share = choices.get("real_share", 0.5)
+            first, second = self.dataset(REAL, parts), self.dataset(SYNTHETIC, parts)
+            return MixedDataset(
+                name=MIXED, class_names=first.class_names, first=first, second=second, share=share, label=f"{share:.0%}"
+            )
+        if choices.get("stylized") and self.style is not None:
+            content = self.dataset(kind, {key: value for key, value in choices.items() if key != "stylized"})
+            return self.style.spec(kind, content, label="stylized")
+        return self._synthetic(choices) if kind == SYNTHETIC else self._real(kind)
 
     def _real(self, kind: str) -> RealDataset:
         split = "train" if kind == REAL else kind
         expected = tuple(name for name, _ in self.classes)
-        if not (self.images / split / MANIFEST).exists():
-            return RealDataset(
-                name=kind,
-                class_names=expected,
-                split=split,
-                digest="not imported",
-                rows=self.expected_images[split],
-                folder=self.images / split,
-            )
-        manifest = read_manifest(self.images / split)
+        folder = self.images / split
+        common: dict[str, Any] = {"name": kind, "class_names": expected, "split": split, "folder": folder}
+        if not (folder / MANIFEST).exists():
+            return RealDataset(**common, digest="not imported", rows=self.expected_images[split])
+        manifest = read_manifest(folder)
         if manifest.class_names != expected:
-            raise InputError(f"The classes of {self.images / split} are not those of the scale {self.name}.")
-        return RealDataset(
-            name=kind,
-            class_names=expected,
-            split=split,
-            digest=manifest.digest,
-            rows=manifest.rows,
-            folder=self.images / split,
-        )
+            raise InputError(f"The classes of {folder} are not those of the scale {self.name}.")
+        return RealDataset(**common, digest=manifest.digest, rows=manifest.rows)
 
-    def _synthetic(self) -> GeneratedDataset:
-        return GeneratedDataset(
-            name=SYNTHETIC,
-            class_names=tuple(name for name, _ in self.classes),
-            prompts=tuple(class_prompt(name, wordnet_id) for name, wordnet_id in self.classes),
-            pipeline=self.generator.name,
-            pipeline_digest=folder_digest(self.generator) if self.generator.is_dir() else "not there",
-            pipeline_folder=self.generator,
-            **self.generation,
-        )
+    def _synthetic(self, choices: Mapping[str, Any]) -> DatasetSpec:
+        name = choices.get("generator", DEFAULT_GENERATOR)
+        settings = {key: value for key, value in choices.items() if key in GENERATION_SETTINGS}
+        label = point_label({key: value for key, value in choices.items() if key in {"generator", *settings}})
+        recipe = self.generators[name]
+        source = None if recipe.method == "text_to_image" else self.dataset(REAL)
+        return recipe.spec(SYNTHETIC, self.classes, source, label=label, **{**self.generation, **settings})
 
 
-def folder_digest(folder: Path) -> str:
-    """sha256 (64 hexadecimal digits) over the names and bytes of a pipeline's configuration and weight files.
-
-    Raises:
-        InputError: the folder is missing or has no files.
-    """
-    files = sorted(path for path in folder.rglob("*") if path.suffix in (".json", ".safetensors", ".txt"))
-    files = [path for path in files if path.parent != folder or path.name == "model_index.json"]
-    if not files:
-        raise InputError(f"There is no diffusion pipeline in {folder}. Point the scale's generator to its folder.")
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
+def point_label(values: Mapping[str, Any]) -> str:
+    """What tells a point from its neighbours, for example "augmix guidance=7.5"; words stand without their key."""
+    return " ".join(
+        str(value) if isinstance(value, str) else f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
+        for key, value in values.items()
+    )

@@ -10,9 +10,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from datagen.errors import InputError
-from datagen.identity import Spec
-from datagen.spec import DatasetSpec
-from orchestrator.plan import Plan
+from orchestrator.plan import Plan, closure
 from orchestrator.scale import PAPERS_NAMES
 from trainables.spec import TrainingSpec
 
@@ -42,7 +40,7 @@ def trial_values(spec: TrainingSpec) -> dict[str, Any]:
     `N` is `frozen_layers`; `direction`, `trained_on` and `pretrained_on` are the kinds of data.
     """
     values: dict[str, Any] = {}
-    for part in (*reversed(_made_from(spec.train)), spec.train, spec):
+    for part in (*reversed(spec.train.made_from), spec.train, spec):
         values |= {f.name: getattr(part, f.name) for f in fields(part) if _is_plain(getattr(part, f.name))}
     return values | {
         "N": spec.frozen_layers,
@@ -125,29 +123,12 @@ def only(plan: Plan, expression: str | None) -> Plan:
     if expression is None:
         return plan
     holds = parse_only(expression)
-    trials = tuple(spec for spec in plan.trials if holds(spec))
-    if not trials:
+    grid = tuple(trial for trial in plan.grid if holds(trial.spec))
+    if not grid:
         raise InputError(f"--only {expression!r} leaves none of the {len(plan.trials)} trials.")
-    needed: set[str] = set()
-    waiting: list[Spec] = list(trials)
-    while waiting:
-        spec = waiting.pop()
-        if spec.fingerprint not in needed:
-            needed.add(spec.fingerprint)
-            waiting += _needs(spec)
+    needed = closure(trial.spec for trial in grid)
     artifacts = tuple(spec for spec in plan.artifacts if spec.fingerprint in needed)
-    return replace(plan, trials=trials, artifacts=artifacts)
-
-
-def _needs(spec: Spec) -> list[Spec]:
-    if isinstance(spec, TrainingSpec):
-        return [spec.train, spec.validation, *([spec.source] if spec.source else [])]
-    return list(_made_from(spec)) if isinstance(spec, DatasetSpec) else []
-
-
-def _made_from(spec: DatasetSpec) -> tuple[DatasetSpec, ...]:
-    made_from: tuple[DatasetSpec, ...] = getattr(spec, "made_from", ())
-    return made_from
+    return replace(plan, grid=grid, artifacts=artifacts)
 
 
 def find_trial(plan: Plan, text: str) -> TrainingSpec:

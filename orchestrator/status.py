@@ -65,6 +65,13 @@ class StatusFile:
     def work_split(self, work: Work, pieces: Sequence[Work], reason: str) -> None:
         """The last epochs stay: the pieces go on from them."""
 
+    def works_added(self, works: Sequence[Work]) -> None:
+        """Nothing yet: they are noted when they start."""
+
+    def work_stopped(self, work: Work, epoch: int) -> None:
+        """The work runs no more."""
+        self.work_ended(work, None)
+
     def work_ended(self, work: Work, failure: str | None) -> None:
         """Notes failures; what is done is in the store."""
         for spec in work.makes:

@@ -13,22 +13,26 @@ import click
 from rich.console import Console
 
 from datagen.errors import InputError
+from orchestrator.calibration import calibrated
+from orchestrator.catalog import load
 from orchestrator.options import Options, execution_options, look, make_ready
 from orchestrator.overrides import apply_overrides
 from orchestrator.plan import Plan, make_plan
 from orchestrator.plan_view import show_studies
 from orchestrator.run import run_study
+from orchestrator.search import with_searched
 from orchestrator.store import Store
-from orchestrator.study import load_scale, load_study
 
 
 @click.command(context_settings={"max_content_width": 110})
 @click.argument("study", required=False)
 @click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--scale", default="pocket", show_default=True, help="Data, generator, network and recipe.")
+@click.option("--scale", help="Data, generator, network and recipe, by name or file; pocket by default.")
 @click.option("--seeds", default=1, show_default=True, type=click.IntRange(1, 1000), help="Replicates of each trial.")
 @execution_options
-def main(study: str | None, settings: tuple[str, ...], scale: str, seeds: int, plan: str | None, **rest: Any) -> None:
+def main(
+    study: str | None, settings: tuple[str, ...], scale: str | None, seeds: int, plan: str | None, **rest: Any
+) -> None:
     r"""Runs a STUDY, or lists the studies if none is named.
 
     \b
@@ -43,11 +47,12 @@ def main(study: str | None, settings: tuple[str, ...], scale: str, seeds: int, p
             show_studies(console)
             return
         options = Options(plan=plan, **rest)
-        chosen, world = apply_overrides(load_study(study), load_scale(scale), settings)
+        chosen, world = apply_overrides(*load(study, scale), settings)
         store = Store(options.store_folder)
+        world = calibrated(world, store)
 
         def make(check: bool) -> Plan:
-            return make_plan(chosen, world, seeds, store, check=check)
+            return with_searched(make_plan(chosen, world, seeds, store, check=check), store)
 
         if options.looks_only:
             store.check_format()

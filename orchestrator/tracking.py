@@ -24,6 +24,7 @@ from datagen.errors import InputError
 from datagen.identity import fingerprint_of
 from datagen.spec import DatasetSpec, GeneratedDataset
 from orchestrator.plan import Plan, Work
+from orchestrator.scale import REAL
 from orchestrator.secrets import redacted
 from orchestrator.selection import trial_values
 from orchestrator.store import Store, StoredModel
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT = "mindgap"
+METRICS = ("top1", "top5", "train_loss", "learning_rate", "seconds")
+"""What every epoch has; whatever else is a number is logged too."""
 BATCH = 1000
 """Metrics in one request: MLflow takes no more."""
 RETRY_SECONDS = 60
@@ -60,6 +63,7 @@ class Tracker:
         self._runs: dict[str, str] = {}
         self._logged: dict[str, int] = {}
         self._ended: set[str] = set()
+        self._noted: set[str] = set()
         self._parent = ""
         self._queue: queue.Queue[Callable[[], Any] | None] = queue.Queue()
         self._lost: list[str] = []
@@ -90,6 +94,20 @@ class Tracker:
         """What could not be written, after `__exit__`."""
         return self._lost
 
+    def works_added(self, works: Sequence[Work]) -> None:
+        """Knows the trials that a search suggests, but not the bases that they need, as trials of the study."""
+        for item in works:
+            self._trials |= {spec.fingerprint: spec for spec in item.members if self._is_searched(spec)}
+
+    def _is_searched(self, spec: TrainingSpec) -> bool:
+        return spec.source is not None or REAL in spec.direction
+
+    def work_stopped(self, work: Work, epoch: int) -> None:
+        """Closes the runs of trials that a search stopped."""
+        for spec in work.members:
+            if spec.fingerprint in self._trials:
+                self._later(self._close_stopped, spec, epoch)
+
     def work_started(self, work: Work) -> None:
         """Opens a run for each trial of the work."""
         for spec in work.members:
@@ -104,7 +122,8 @@ class Tracker:
                 if fingerprint in self._trials:
                     self._later(self._log_epochs, fingerprint, [{**timings, **row}])
             for fingerprint, reason in progress.failures.items():
-                if fingerprint in self._trials:
+                if fingerprint in self._trials and fingerprint not in self._noted:
+                    self._noted.add(fingerprint)
                     self._later(self._tag, self._trials[fingerprint], "failure", reason)
 
     def work_retried(self, work: Work, reason: str, pause: float) -> None:
@@ -134,7 +153,8 @@ class Tracker:
     ) -> None:
         """Brings every finished trial's run up to date with the store, and attaches the report to the study's run."""
         for fingerprint in models:
-            self._later(self._close_from_store, self._trials[fingerprint])
+            if fingerprint in self._trials:
+                self._later(self._close_from_store, self._trials[fingerprint])
         self._later(self._finish_study, files, note, complete)
 
     def _later(self, write: Callable[..., Any], *arguments: Any) -> None:
@@ -265,6 +285,11 @@ class Tracker:
             self._client.set_tag(run_id, "failure", failure[:5000])
         self._client.set_terminated(run_id, "FAILED" if failure else "FINISHED")
         self._ended.add(spec.fingerprint)
+
+    def _close_stopped(self, spec: TrainingSpec, epoch: int) -> None:
+        run_id = self._open_trial(spec)
+        self._client.set_tag(run_id, "stopped", f"after epoch {epoch}: others with as many images did better")
+        self._client.set_terminated(run_id, "KILLED")
 
     def _finish_study(self, files: Sequence[Path], note: str, complete: bool) -> None:
         from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE

@@ -14,7 +14,7 @@ from ray import tune
 
 from datagen.errors import InputError
 from datagen.identity import fingerprint_of
-from datagen.spec import GeneratedDataset
+from datagen.spec import DatasetSpec, MadeDataset, MixedDataset
 from orchestrator.causes import LOST, MEMORY, understand
 from orchestrator.logs import WorkLog, forget, work_log
 from orchestrator.messages import ImagesDrawn, WorkFailed
@@ -61,17 +61,21 @@ def mindgap_work(config: dict[str, Any]) -> None:
                 raise
 
 
-def _generate(spec: GeneratedDataset, resources: Resources, report: Callable[[object], None]) -> None:
+def _generate(spec: MadeDataset, resources: Resources, report: Callable[[object], None]) -> None:
     from datagen.generate import generate
+    from datagen.statistics import dataset_statistics
 
     store = Store(resources.store)
+    folder = store.partial_folder(spec.fingerprint)
     generate(
         spec,
-        store.partial_folder(spec.fingerprint),
+        folder,
         workers=resources.generators,
         gpus_per_worker=resources.gpus_per_worker,
+        sources={part.fingerprint: store.dataset_folder(part) for part in spec.made_from},
         on_progress=lambda done: report(ImagesDrawn(done, spec.images)),
     )
+    dataset_statistics(folder)
     store.publish_dataset(spec)
 
 
@@ -128,8 +132,6 @@ def train_and_publish(
         # One process a core with one thread each: two threads were slower than one (reference/pocket.md, Threads).
         torch.set_num_threads(1)
     store, spec = Store(root), members[0]
-    if world.device.type == "cpu" and spec.precision == "float16":
-        raise InputError("precision=float16 needs a GPU (on CPUs the loss was not a number); use bfloat16 or float32.")
     source = None
     if spec.source is not None:
         store.check(spec.source, checksums=True)
@@ -140,10 +142,11 @@ def train_and_publish(
     with _measured(members, store, world, report) as (measured, usage):
         results = train_cohort(
             members,
-            _images(store, spec, "train"),
-            _images(store, spec, "validation"),
+            _images(store, spec.train),
+            _images(store, spec.validation),
             source,
             world=world,
+            folders=_folders(store, spec),
             checkpoint=checkpoint,
             report=measured,
         )
@@ -153,7 +156,7 @@ def train_and_publish(
                 result.spec,
                 result.history,
                 result.failure,
-                functools.partial(save_file, timm_checkpoint(spec.model, result.state)),
+                functools.partial(save_file, timm_checkpoint(spec.network, result.state)),
                 dataclasses.asdict(result.normalization),
                 usage.get(result.spec.fingerprint),
             )
@@ -190,9 +193,18 @@ def _measured(
         meter.close()
 
 
-def _images(store: Store, spec: TrainingSpec, kind: str) -> Any:
-    dataset = spec.train if kind == "train" else spec.validation
-    return _decoded(store.dataset_folder(dataset))
+def _images(store: Store, spec: DatasetSpec) -> Any:
+    if not isinstance(spec, MixedDataset):
+        return _decoded(store.dataset_folder(spec))
+    from trainables.mixtures import mixture
+
+    return mixture(_images(store, spec.first), _images(store, spec.second), spec.share, spec.dataset_seed)
+
+
+def _folders(store: Store, spec: TrainingSpec) -> dict[str, Path]:
+    """Where statistics of whole sets are stored; a mixture has no place of its own."""
+    sets = {"train": spec.train, "validation": spec.validation}
+    return {kind: store.dataset_folder(part) for kind, part in sets.items() if not isinstance(part, MixedDataset)}
 
 
 @functools.lru_cache(maxsize=4)

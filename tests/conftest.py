@@ -93,7 +93,7 @@ def generated_spec() -> GeneratedDataset:
     return GeneratedDataset(
         name="synthetic",
         class_names=tuple(item.name for item in two),
-        prompts=tuple(definition_prompt(item.name, item.wordnet_id) for item in two),
+        prompts=tuple((definition_prompt(item.name, item.wordnet_id),) for item in two),
         pipeline="generator",
         pipeline_digest="0" * 64,
         pipeline_folder=pocket.GENERATOR,

@@ -16,12 +16,12 @@ from mlflow.entities import Run
 
 from datagen.errors import InputError
 from orchestrator import tracking
+from orchestrator.catalog import load_scale, load_study
 from orchestrator.overrides import apply_overrides
 from orchestrator.plan import Plan, make_plan
 from orchestrator.results import finished_models
 from orchestrator.run import _record
 from orchestrator.store import Store
-from orchestrator.study import load_scale, load_study
 from orchestrator.tracking import Tracker, check_tracking, tracking_uri, ui_command
 from trainables.report import EpochReport
 

@@ -1,0 +1,1 @@
+"""Recipes of the papers' synthetic data sets, one file each; scales name them."""
