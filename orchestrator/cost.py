@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from datagen.spec import DiffusionDataset, MadeDataset, OracleDataset
 from orchestrator.scale import Rates
-from trainables.layers import layer_count
 from trainables.spec import TrainingSpec
 
 FORWARD_SHARE = 1 / 3
@@ -37,7 +36,7 @@ def cohort_seconds(members: Sequence[TrainingSpec], rates: Rates) -> float:
     forward pass up to the deepest cut, for all members together.
     """
     spec = members[0]
-    layers = layer_count(spec.model)
+    layers = spec.depth
     trunk = max(member.frozen_layers for member in members) / layers
     branches = sum(1 - member.frozen_layers / layers for member in members)
     training = spec.train_images * views_of(spec) * (trunk * FORWARD_SHARE + branches) / rates.trained

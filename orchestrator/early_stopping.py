@@ -8,41 +8,38 @@ from __future__ import annotations
 
 from typing import Any
 
-from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
 from orchestrator.study import Search
+from trainables.spec import TrainingSpec
 
 TIME, METRIC = "epoch", "top1"
-"""Keys of a report that the halving reads; only a single training reports them."""
 
 
-class HalvingByBudget(FIFOScheduler):
-    """A Tune scheduler: one ASHA for each number of training images; works that are not the search's pass untouched."""
+class HalvingByBudget:
+    """One ASHA of Tune's for each number of training images."""
 
-    def __init__(self, search: Search, searched: set[str]) -> None:
-        super().__init__()
-        self._search, self._searched = search, searched
+    def __init__(self, search: Search) -> None:
+        self._search = search
         self._by_budget: dict[tuple[int, int], AsyncHyperBandScheduler] = {}
-        self.stopped: set[str] = set()
-        """Ids of the trials that were stopped."""
+        self._added: set[str] = set()
 
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """STOP for a trial that is not among the best 1 / reduction at a rung."""
-        halving = self._halving(trial)
-        if halving is None or METRIC not in result:
-            return str(TrialScheduler.CONTINUE)
-        if trial.trial_id not in halving._trial_info:
-            halving.on_trial_add(tune_controller, trial)
-        action = str(halving.on_trial_result(tune_controller, trial, result))
-        if action == TrialScheduler.STOP:
-            self.stopped.add(trial.trial_id)
-        return action
+    def stops(self, trial: Any, spec: TrainingSpec, epoch: int, top1: float) -> bool:
+        """Whether a trial of Tune's is not among the best 1 / reduction at a rung.
 
-    def _halving(self, trial: Any) -> AsyncHyperBandScheduler | None:
-        work = trial.config.get("work")
-        if work is None or len(work.members) != 1 or work.members[0].fingerprint not in self._searched:
-            return None
-        spec = work.members[0]
+        Args:
+            trial: Tune's trial.
+            spec: what it trains.
+            epoch: from 1.
+            top1: after that epoch, percent.
+        """
+        halving = self._halving(spec)
+        if trial.trial_id not in self._added:
+            self._added.add(trial.trial_id)
+            halving.on_trial_add(None, trial)
+        return bool(halving.on_trial_result(None, trial, {TIME: epoch, METRIC: top1}) == TrialScheduler.STOP)
+
+    def _halving(self, spec: TrainingSpec) -> AsyncHyperBandScheduler:
         budget = (spec.train_images, spec.epochs)
         if budget not in self._by_budget:
             self._by_budget[budget] = AsyncHyperBandScheduler(

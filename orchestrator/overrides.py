@@ -22,7 +22,7 @@ from trainables.spec import TrainingSpec
 _NOT_SETTINGS = {
     *("name", "label", "class_names", "prompts", "source", "method", "seed", "train", "validation"),
     *("pipeline", "pipeline_digest", "pipeline_folder", "adapter", "adapter_digest", "adapter_folder"),
-    *("initial_weights", "initial_weights_file"),
+    *("initial_weights", "initial_weights_file", "layers"),
 }
 """Fields that a scale or the grid fills in."""
 

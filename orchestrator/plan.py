@@ -54,6 +54,7 @@ class Plan:
         lacking: what only the user can provide, a sentence each that says how; nothing can run before.
         dropped: how many points of the grid are left out, by reason.
         seeds: replicates of each point.
+        to_search: how many points a search has still to suggest.
     """
 
     study: Study
@@ -64,6 +65,7 @@ class Plan:
     lacking: tuple[str, ...] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
     seeds: int = 1
+    to_search: int = 0
 
     @cached_property
     def trials(self) -> tuple[TrainingSpec, ...]:
@@ -143,7 +145,7 @@ def make_plan(study: Study, scale: Scale, seeds: int, store: Store, *, check: bo
         InputError: a spec is invalid, or an artifact in the store is damaged (its size is not what its manifest says).
     """
     grid = study.trials(scale, seeds)
-    artifacts = tuple(_closure(trial.spec for trial in grid).values())
+    artifacts = tuple(closure(trial.spec for trial in grid).values())
     existing = frozenset(spec.fingerprint for spec in artifacts if store.has(spec))
     if check:
         for spec in artifacts:
@@ -157,7 +159,7 @@ def make_plan(study: Study, scale: Scale, seeds: int, store: Store, *, check: bo
 
 def plan_of(plan: Plan, trials: Sequence[Trial], store: Store) -> Plan:
     """The same plan for other trials."""
-    artifacts = tuple(_closure(trial.spec for trial in trials).values())
+    artifacts = tuple(closure(trial.spec for trial in trials).values())
     existing = frozenset(spec.fingerprint for spec in artifacts if store.has(spec))
     return replace(plan, grid=tuple(trials), artifacts=artifacts, existing=existing)
 
@@ -193,7 +195,7 @@ def repair(plan: Plan, store: Store) -> list[str]:
     return complaints
 
 
-def _closure(trials: Iterable[TrainingSpec]) -> dict[str, Spec]:
+def closure(trials: Iterable[TrainingSpec]) -> dict[str, Spec]:
     """All artifacts that the trials need, themselves included, by fingerprint; what is needed comes before."""
     found: dict[str, Spec] = {}
 

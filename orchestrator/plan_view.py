@@ -87,6 +87,13 @@ def show_plan(plan: Plan, slots: int, console: Console) -> None:
     if len(plan.artifacts) > SHOWN:
         console.print(f"... and {len(plan.artifacts) - SHOWN} more; --plan json has them all.", highlight=False)
     console.print(f"\n{_counts(plan)}", highlight=False)
+    if plan.study.search is not None:
+        tried = plan.study.search.trials - plan.to_search
+        console.print(
+            f"A search: {tried} of {plan.study.search.trials} points tried; the others, which this estimate does not "
+            "count, are chosen while it runs.",
+            highlight=False,
+        )
     for reason, points in plan.dropped.items():
         console.print(f"Dropped {points}: {reason}.", highlight=False)
     for sentence in plan.lacking:

@@ -48,7 +48,7 @@ def write_report(plan: Plan, store: Store, models: Mapping[str, StoredModel], co
         f"± standard deviation over {seeds} seeds" if seeds > 1 else f"± over the last {LAST_EPOCHS} epochs of one run"
     )
     verdict = _verdict(points)
-    figures = draw_curves(points, plan.study.figure, f"{plan.study.name}, scale {plan.scale.name}", spread, folder)
+    figures = draw_curves(points, plan.study.figure.axis, f"{plan.study.name}, scale {plan.scale.name}", spread, folder)
     tables = []
     for name, table in (("table", points), ("trials", trials)):
         tables += [folder / f"{name}.csv", folder / f"{name}.parquet"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -63,6 +63,17 @@ def searched_trials(plan: Plan, store: Store) -> list[Trial]:
     return [trial for point in points for trial in plan.trials_at(point)]
 
 
+def with_searched(plan: Plan, store: Store) -> Plan:
+    """The plan of a search with what it has found so far; any other plan as it is."""
+    if plan.study.search is None:
+        return plan
+    tried = len([entry for entry in ledger_of(plan, store) if entry.state != RUNNING])
+    grid = dict.fromkeys((trial.spec.fingerprint, trial.seed) for trial in plan.grid)
+    found = [trial for trial in searched_trials(plan, store) if (trial.spec.fingerprint, trial.seed) not in grid]
+    extended = plan_of(plan, [*plan.grid, *found], store)
+    return replace(extended, to_search=max(0, plan.study.search.trials - tried))
+
+
 def point_of(parameters: Mapping[str, Any]) -> Point:
     """The grid point of suggested parameters. N = 0 takes nothing over: it is a training from scratch."""
     point = {"direction": f"synthetic->{REAL}", **parameters}
@@ -88,6 +99,11 @@ class SearchRun:
     def over(self) -> bool:
         """Whether every point of the search has been suggested."""
         return len(self._entries) >= self.search.trials
+
+    @property
+    def fingerprints(self) -> set[str]:
+        """Those of the trainings that are being tried now."""
+        return {fingerprint for waiting in self._waits.values() for fingerprint in waiting}
 
     @property
     def left(self) -> int:

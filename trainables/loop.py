@@ -7,9 +7,12 @@ what its members would have trained alone.
 from __future__ import annotations
 
 import functools
+import logging
 import math
+import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +23,6 @@ from torchmetrics.classification import MulticlassAccuracy
 from datagen.identity import derived_seed
 from trainables.checkpoint import CohortCheckpoint
 from trainables.data import ImageSet, epoch_batches, fraction_subset, steps_per_epoch
-from trainables.layers import layer_count
 from trainables.recipe import learning_rates
 from trainables.report import EpochReport
 from trainables.spec import TrainingSpec
@@ -71,9 +73,11 @@ def train_cohort(
         checkpoint: where to continue from and to save to after every epoch.
         report: called after every epoch.
 
-    A member whose loss is not finite is given up at the end of its epoch and marked as failed; the others go on.
+    A member whose loss is not finite is given up at the end of its epoch, one that raises at once; both are marked as
+    failed, and the others go on.
 
     Raises:
+        BranchError: a member has raised and there are several workers.
         ValueError: the members are not of one cohort.
     """
     if len({member.cohort for member in members}) != 1:
@@ -92,6 +96,21 @@ def train_cohort(
         if not cohort.running:
             break
     return [cohort.result(branch) for branch in cohort.branches]
+
+
+class BranchError(RuntimeError):
+    """A branch has raised where several workers train it: the cohort can go on without the trial at fault."""
+
+    def __init__(self, fingerprint_at_fault: str, reason: str) -> None:
+        super().__init__(reason)
+        self.fingerprint_at_fault = fingerprint_at_fault
+
+    def __reduce__(self) -> tuple[type[BranchError], tuple[str, str]]:
+        return type(self), (self.fingerprint_at_fault, str(self))
+
+
+_DEVICE = re.compile("OutOfMemoryError|CUDA|CUDNN|CUBLAS")
+"""Errors of a GPU and its libraries, which torch mostly raises as RuntimeError."""
 
 
 class _Cohort:
@@ -146,7 +165,23 @@ class _Cohort:
             self.timers.lap("trunk")
             for branch in self.running:
                 cut = [group[branch.spec.frozen_layers] for group in activations]
-                branch.step(cut, labels, rate, self.timers, weight)
+                with self._its_own_failure(branch, epoch):
+                    branch.step(cut, labels, rate, self.timers, weight)
+
+    @contextmanager
+    def _its_own_failure(self, branch: Branch, epoch: int) -> Iterator[None]:
+        """What a branch raises fails that branch; what its device or a file raises is the matter of all."""
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error, OSError | torch.AcceleratorError) or _DEVICE.search(f"{type(error)} {error}"):
+                raise
+            reason = f"{type(error).__name__} in epoch {epoch}: {error}".splitlines()[0]
+            if self.world.size > 1:
+                # The other workers may wait for this branch's gradients: nobody can go on.
+                raise BranchError(branch.spec.fingerprint, reason) from error
+            logging.getLogger(__name__).warning("%s failed", branch.spec.title, exc_info=error)
+            branch.failure = reason
 
     def evaluate(self, epoch: int, started: float) -> None:
         """Evaluates every running branch on each validation image once, and writes the epoch into its history."""
@@ -258,5 +293,5 @@ def _replica(module: nn.Module, *, world: World, synchronized: bool) -> nn.Modul
 
 def _shares(branches: Sequence[Branch]) -> list[tuple[Branch, float]]:
     """Each branch's share of a cohort's time, roughly: the layers it trains, and one for what all do."""
-    weights = [1.0 + layer_count(branch.spec.model) - branch.spec.frozen_layers for branch in branches]
+    weights = [1.0 + branch.spec.depth - branch.spec.frozen_layers for branch in branches]
     return [(branch, weight / sum(weights)) for branch, weight in zip(branches, weights, strict=True)]

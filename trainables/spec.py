@@ -45,7 +45,7 @@ from typing import Any
 from datagen.errors import InputError
 from datagen.identity import Spec, fingerprint_of, identity, runtime
 from datagen.spec import DatasetSpec
-from trainables.layers import LAYERS, layer_count
+from trainables.layers import Layer, layers_of_network
 
 FRACTALS = "fractals"
 """PixMix's mixing set when the user points to no pictures."""
@@ -92,7 +92,8 @@ class TrainingSpec(Spec):
     batchnorm_evaluation_statistics: str = identity(
         "kept", choices=("kept", "drifting"), help="drifting: batchnorm_train moves BatchNorm's running statistics"
     )
-    model: str = identity("resnet50", help="a network of trainables.layers.LAYERS")
+    model: str = identity("resnet50", help="a network of trainables.layers.LAYERS, or any of timm's with `layers`")
+    layers: tuple[str, ...] = identity((), help="of a network not in LAYERS: name=module module ..., the head last")
     head: str = identity("cosine", choices=("cosine", "linear"))
     temperature: float = identity(0.1, above=0, help="of the cosine classifier")
     views: str = identity("pytorch_example", choices=VIEWS, help="augmentation of the training images")
@@ -130,9 +131,7 @@ class TrainingSpec(Spec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.model not in LAYERS:
-            raise InputError(f"model must be one of {', '.join(LAYERS)}, not {self.model!r}.")
-        head = layer_count(self.model)
+        head = self.depth
         if self.frozen_layers > head:
             raise InputError(
                 f"frozen_layers must be from 0 (train all) to {head - 1} (train the head only) or {head} "
@@ -140,8 +139,10 @@ class TrainingSpec(Spec):
             )
         if (self.source is None) != (self.frozen_layers == 0):
             raise InputError("frozen_layers above 0 needs a source to take the layers from, and 0 takes none.")
-        if self.source is not None and self.source.model != self.model:
+        if self.source is not None and (self.source.model, self.source.layers) != (self.model, self.layers):
             raise InputError(f"The source is a {self.source.model}; its layers do not fit a {self.model}.")
+        if self.initial_weights and self.source is not None:
+            raise InputError("A training takes its first weights from a source or from a file, not from both.")
         if self.warmup_epochs >= self.epochs:
             raise InputError(f"warmup_epochs ({self.warmup_epochs}) must be less than epochs ({self.epochs}).")
         if self.workers > self.train_images or self.workers > self.batch_size:
@@ -166,6 +167,16 @@ class TrainingSpec(Spec):
             "sync_batchnorm": True if together else self.workers,
             "mixing_pictures": self.mixing_pictures if self.views == "pixmix" else FRACTALS,
         }
+
+    @property
+    def network(self) -> tuple[Layer, ...]:
+        """The layers of the network, head included."""
+        return layers_of_network(self.model, self.layers)
+
+    @property
+    def depth(self) -> int:
+        """How many layers the network has, head included."""
+        return len(self.network)
 
     @cached_property
     def cohort(self) -> str:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainables.models import Layers, build_layers
+from trainables.models import Layers, build_layers, load_initial_weights
 from trainables.recipe import build_optimizer
 from trainables.spec import TrainingSpec
 from trainables.synchronization import batchnorm_layers
@@ -17,11 +17,24 @@ from trainables.timers import Timers
 
 
 def layers_of(spec: TrainingSpec, *, first: int = 0, last: int | None = None) -> Layers:
-    """Layers `first` + 1 to `last` of the spec's network, freshly initialized from its seed."""
-    classes = len(spec.train.class_names)
-    return build_layers(
-        spec.model, classes, spec.seed, head=spec.head, temperature=spec.temperature, first=first, last=last
+    """Layers `first` + 1 to `last` of the spec's network, initialized from its seed or, but for the head, from a file.
+
+    Raises:
+        InputError: the file is not the one that the spec names, or does not fit the network.
+    """
+    layers = build_layers(
+        spec.model,
+        len(spec.train.class_names),
+        spec.seed,
+        network=spec.network,
+        head=spec.head,
+        temperature=spec.temperature,
+        first=first,
+        last=last,
     )
+    if spec.initial_weights:
+        load_initial_weights(layers, spec.network, spec.initial_weights_file, spec.initial_weights)
+    return layers
 
 
 def mixed_precision(device: torch.device, precision: str) -> torch.autocast:
