@@ -127,7 +127,7 @@ class Malice:
 
 
 def test_each_bad_network_is_one_sentence_and_no_code_in_a_file_is_run(published_files: Any, tmp_path: Path) -> None:
-    folder, encoder, decoder = published_files
+    folder, _, decoder = published_files
     whole = (folder / "decoder.pth").read_bytes()
 
     def attempt(case: str, complaint: str) -> None:
