@@ -24,10 +24,10 @@ from typing import Any
 import click
 
 from benchmarks.plain import PlainTask, train
+from orchestrator.catalog import load_scale, load_study
 from orchestrator.overrides import apply_overrides
 from orchestrator.plan import make_plan
 from orchestrator.store import Store
-from orchestrator.study import load_scale, load_study
 
 WAYS = {
     "mindgap": "(a) mindgap: `python -m orchestrator.sweep layer_importance`",

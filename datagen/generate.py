@@ -1,77 +1,239 @@
-"""Generates a data set with Ray Data: shards drawn by a pool of actors, each holding one diffusion pipeline.
+"""Makes a data set with Ray Data: python -m datagen.generate SPEC [key=value ...].
 
-The unit of work is a shard: an actor draws its images, encodes them and writes the file, which gets its final name only
-when complete. Pixels never pass through Ray. Started again after a kill, the job draws the missing shards only.
+Shards are drawn by a pool of actors, each holding one painter (`datagen.painters`): the same code for images from text,
+from other images, and in the style of paintings. The unit of work is a shard: an actor draws its images, encodes them
+and writes the file, which gets its final name only when complete. Pixels never pass through Ray. Started again after a
+kill, the job draws the missing shards only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import logging
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-import ray.data
+from filelock import FileLock, Timeout
 
-from datagen.shards import Manifest, ShardRecord, file_sha256, shard_name, write_manifest, write_shard
-from datagen.spec import GeneratedDataset
+from datagen.class_lists import listed
+from datagen.errors import InputError
+from datagen.shards import (
+    MANIFEST,
+    ImageRow,
+    Manifest,
+    ShardRecord,
+    file_sha256,
+    read_manifest,
+    shard_name,
+    write_manifest,
+    write_shard,
+)
+from datagen.spec import DatasetSpec, GeneratedDataset, MadeDataset, RealDataset
 
 SPLIT = "train"
+ATTEMPTS = 3
+"""How often an image that cannot be drawn is tried, each time by a fresh actor."""
+NOTES = ".attempts"
+"""Sub-folder with a file for each shard that is being drawn, a byte for each time it was begun."""
 
 
-def shard_positions(spec: GeneratedDataset, shard: int) -> list[tuple[int, int]]:
-    """The (label, index within the class) of each image in a shard; classes are interleaved, so every shard has all."""
+class GenerationFailedError(Exception):
+    """Some images could not be made; the message names them. All other shards are kept, so the same command goes on."""
+
+
+def shard_positions(spec: MadeDataset, shard: int) -> list[Any]:
+    """The position of each image in a shard, as `datagen.painters.Painter` takes it.
+
+    Classes of a set that is drawn from prompts are interleaved, so every shard has all; others keep their source's
+    order.
+    """
     first = shard * spec.rows_per_shard
-    last = min(first + spec.rows_per_shard, spec.images)
-    return [(row % len(spec.class_names), row // len(spec.class_names)) for row in range(first, last)]
+    rows = range(first, min(first + spec.rows_per_shard, spec.images))
+    if isinstance(spec, GeneratedDataset):
+        return [(row % len(spec.class_names), row // len(spec.class_names)) for row in rows]
+    return list(rows)
 
 
-def shard_count(spec: GeneratedDataset) -> int:
+def shard_count(spec: MadeDataset) -> int:
     """How many shards the data set has."""
     return -(-spec.images // spec.rows_per_shard)
 
 
 def generate(
-    spec: GeneratedDataset,
+    spec: MadeDataset,
     folder: Path,
     *,
     workers: int,
     gpus_per_worker: float = 0,
+    sources: Mapping[str, Path] | None = None,
     on_progress: Callable[[int], None] = lambda images: None,
 ) -> Manifest:
     """Makes the data set in `folder`, skipping the shards that are there, and writes the manifest last.
 
     Args:
-        spec: what to generate.
+        spec: what to make.
         folder: where; made if missing. Every node must see it.
         workers: the most actors to run at once; each takes one CPU, or `gpus_per_worker` GPUs.
-        gpus_per_worker: GPUs of one actor; 0 draws on the CPU.
+        gpus_per_worker: GPUs of one actor, 1/2 for two actors on each; 0 draws on the CPU.
+        sources: folders of the sets that this one is made of, by fingerprint; real ones say theirs themselves.
         on_progress: called with the number of images that exist, after every shard.
 
     Raises:
-        InputError: the pipeline cannot be loaded or the folder cannot be written.
+        GenerationFailedError: images could not be drawn in three attempts, or workers died again and again.
+        InputError: networks or a source are missing or damaged, the folder cannot be written, or another process makes
+            this set there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = folder.absolute()
+    with owned(folder):
+        return _generate(spec, folder, workers, gpus_per_worker, source_folder(spec, sources), on_progress)
+
+
+@contextmanager
+def owned(folder: Path) -> Iterator[None]:
+    """Holds the lock on an unfinished data set, which the system frees if the owner dies.
+
+    Raises:
+        InputError: another process holds it, or the folder cannot be made.
+    """
+    lock = FileLock(folder.with_name(folder.name + ".lock"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(
+            f"Another process is making the data set in {folder}. Wait until it ends: it need not be made twice."
+        ) from None
+    except OSError as error:
+        raise InputError(f"Cannot write {folder}: {error.strerror}. Free space or choose another --store.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def source_folder(spec: MadeDataset, sources: Mapping[str, Path] | None) -> Path | None:
+    """The folder of the set that `spec` is made of, None if of none.
+
+    Raises:
+        InputError: the source is not there, or is another set than the spec says.
+    """
+    if not spec.made_from:
+        return None
+    (source,) = spec.made_from
+    folder = _folder_of(source, sources or {})
+    rows = read_manifest(folder).rows
+    if rows != source.images:
+        raise InputError(f"{folder} has {rows} images instead of {source.images}. Make or import it again.")
+    return folder.absolute()
+
+
+def _folder_of(source: DatasetSpec, sources: Mapping[str, Path]) -> Path:
+    if source.fingerprint in sources:
+        return sources[source.fingerprint]
+    if isinstance(source, RealDataset):
+        return source.folder
+    raise InputError(f"The images of {source.title or 'the source'} are not made yet. Make them first.")
+
+
+def _generate(
+    spec: MadeDataset,
+    folder: Path,
+    workers: int,
+    gpus: float,
+    source: Path | None,
+    on_progress: Callable[[int], None],
+) -> Manifest:
     shards = shard_count(spec)
     names = [shard_name(SPLIT, shard, shards) for shard in range(shards)]
-    records = {shard: _existing(folder / name) for shard, name in enumerate(names) if (folder / name).exists()}
+    _clear(folder, keep=set(names))
+    records = {shard: record for shard, name in enumerate(names) if (record := _existing(folder / name, spec, shard))}
     missing = [shard for shard in range(shards) if shard not in records]
     on_progress(sum(record.rows for record in records.values()))
-    for row in _draw_missing(spec, folder, missing, workers, gpus_per_worker):
-        shard = row.pop("shard")
-        records[shard] = ShardRecord(**row)
-        on_progress(sum(record.rows for record in records.values()))
+    failed: dict[int, list[str]] = {}
+    for _ in range(ATTEMPTS):
+        failed = {}
+        for shard, result in _draw_missing(spec, folder, missing, workers, gpus, source):
+            if isinstance(result, list):
+                failed[shard] = result
+                continue
+            records[shard] = result
+            on_progress(sum(record.rows for record in records.values()))
+        if not (missing := sorted(failed)):
+            break
+    if failed:
+        named = [complaint for complaints in failed.values() for complaint in complaints]
+        raise GenerationFailedError(
+            f"{len(named)} of {spec.images:,} images could not be made in {ATTEMPTS} attempts: {listed(named)}. "
+            f"The {len(records)} of {shards} shards without them are kept"
+        )
+    _check_rows(spec, folder, names)
+    shutil.rmtree(folder / NOTES, ignore_errors=True)
     manifest = Manifest(SPLIT, spec.class_names, tuple(records[shard] for shard in range(shards)), spec.described())
     write_manifest(folder, manifest)
     return manifest
 
 
-def _draw_missing(spec: GeneratedDataset, folder: Path, missing: list[int], workers: int, gpus: float) -> Any:
+def _clear(folder: Path, keep: set[str]) -> None:
+    """Removes what an earlier run has left: half-written files, notes, and shards of another size."""
+    notes = folder / NOTES
+    notes.mkdir(exist_ok=True)
+    for path in (*folder.iterdir(), *notes.iterdir()):
+        if path.is_file() and path.name not in keep:
+            path.unlink(missing_ok=True)
+
+
+def _existing(path: Path, spec: MadeDataset, shard: int) -> ShardRecord | None:
+    """The record of a shard that an earlier run finished: a shard under its final name is whole."""
+    try:
+        rows = pq.read_metadata(path).num_rows
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):  # A disk that lost power or broke; pyarrow's own errors are among these.
+        rows = -1
+    if rows != len(shard_positions(spec, shard)):
+        path.unlink()
+        return None
+    return ShardRecord(path.name, rows, path.stat().st_size, file_sha256(path))
+
+
+def _check_rows(spec: MadeDataset, folder: Path, names: Sequence[str]) -> None:
+    """Refuses a set that has not exactly the promised rows, each once."""
+    rows: Counter[tuple[int, int]] = Counter()
+    for name in names:
+        table = pq.read_table(folder / name, columns=["label", "index"])
+        rows.update(zip(table["label"].to_pylist(), table["index"].to_pylist(), strict=True))
+    if len(rows) != spec.images or rows.total() != spec.images:
+        raise InputError(
+            f"{folder} has {rows.total()} images, {len(rows)} of them different, instead of {spec.images}. "
+            "Remove the folder and make the set again."
+        )
+
+
+def _draw_missing(
+    spec: MadeDataset,
+    folder: Path,
+    missing: Sequence[int],
+    workers: int,
+    gpus: float,
+    source: Path | None,
+) -> Iterator[tuple[int, ShardRecord | list[str]]]:
+    """Draws shards on Ray, and yields each with its record, or with the images that could not be drawn."""
     if not missing:
         return
+    import ray.data
+    import ray.exceptions
+
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     # One block a shard: small inputs otherwise collapse into one block, and one actor does all the work.
     tasks = ray.data.from_items([{"shard": shard} for shard in missing], override_num_blocks=len(missing))
     drawn = tasks.map_batches(
@@ -82,40 +244,141 @@ def _draw_missing(spec: GeneratedDataset, folder: Path, missing: list[int], work
         compute=ray.data.ActorPoolStrategy(size=min(workers, len(missing)), max_tasks_in_flight_per_actor=2),
         num_cpus=0 if gpus else 1,
         num_gpus=gpus or None,
-        fn_constructor_kwargs={"spec": spec, "folder": folder, "device": "cuda" if gpus else "cpu"},
+        # Ray starts a dead actor anew, where there is room, and gives it its shards again.
+        fn_constructor_kwargs={
+            "spec": spec,
+            "folder": folder,
+            "device": "cuda" if gpus else "cpu",
+            "source": source,
+        },
     )
-    yield from drawn.iter_rows()
+    try:
+        for row in drawn.iter_rows():
+            result = json.loads(row["result"])
+            if "refused" in result:
+                raise InputError(result["refused"])
+            yield row["shard"], result["failed"] if "failed" in result else ShardRecord(**result["record"])
+    except ray.exceptions.RayError as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
+        raise GenerationFailedError(f"A worker failed for good: {reason}") from error
 
 
 class ShardPainter:
-    """A Ray Data actor that turns shard numbers into shard files; returns the manifest's record of each."""
+    """A Ray Data actor that turns shard numbers into shard files, and returns what became of each as JSON.
 
-    def __init__(self, spec: GeneratedDataset, folder: Path, device: str) -> None:
+    A result is {"record": the manifest's record}, {"failed": the images that cannot be drawn}, or {"refused": a
+    sentence}: a mistake of the user's, which Ray would otherwise retry and show with its traceback.
+    """
+
+    def __init__(self, spec: MadeDataset, folder: Path, device: str, source: Path | None = None) -> None:
         import torch
 
-        from datagen.generators import TextToImage
+        from datagen.painters import painter_for
 
         if device == "cpu":
             # One process a core with one thread each is faster than threads that share cores.
             torch.set_num_threads(1)
-        self._spec, self._folder = spec, folder
-        self._painter = TextToImage(spec, device)
+        self._spec, self._folder, self._refused = spec, folder, ""
+        try:
+            self._painter = painter_for(spec, device, source)
+        except InputError as error:
+            self._refused = str(error)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         """Draws and writes the shard `batch["shard"]` (one row)."""
         shard = int(batch["shard"][0])
-        rows = self._painter.draw(shard_positions(self._spec, shard))
+        try:
+            result = {"refused": self._refused} if self._refused else self._make(shard)
+        except InputError as error:
+            result = {"refused": str(error)}
+        return {"shard": [shard], "result": [json.dumps(result)]}
+
+    def _make(self, shard: int) -> dict[str, Any]:
+        positions = shard_positions(self._spec, shard)
+        note = self._folder / NOTES / str(shard)
+        begun = _begin(note)
+        if begun > ATTEMPTS:
+            note.unlink()
+            return {"failed": [f"{self._named(p)}: its worker died {ATTEMPTS} times" for p in positions]}
+        rows, failed = self._drawn(positions)
+        note.unlink(missing_ok=True)
+        if failed:
+            return {"failed": failed}
         path = self._folder / shard_name(SPLIT, shard, shard_count(self._spec))
-        record = write_shard(path, rows, self._spec.class_names)
-        return {
-            "shard": [shard],
-            "file": [record.file],
-            "rows": [record.rows],
-            "bytes": [record.bytes],
-            "sha256": [record.sha256],
-        }
+        return {"record": asdict(write_shard(path, rows, self._spec.class_names))}
+
+    def _drawn(self, positions: Sequence[Any]) -> tuple[list[ImageRow], list[str]]:
+        """The images, and those that cannot be drawn: found by halves."""
+        try:
+            return self._painter.draw(positions), []
+        except InputError:
+            raise
+        except Exception as error:
+            if "CUDA error" in str(error):
+                # What follows on this GPU would fail too: the process ends, and Ray begins anew where there is room.
+                logging.getLogger(__name__).exception("The GPU failed")
+                os._exit(1)
+            if len(positions) == 1:
+                reason = (str(error) or type(error).__name__).splitlines()[0]
+                return [], [f"{self._named(positions[0])}: {reason}"]
+        half = len(positions) // 2
+        halves = [self._drawn(positions[:half]), self._drawn(positions[half:])]
+        return [row for rows, _ in halves for row in rows], [name for _, names in halves for name in names]
+
+    def _named(self, position: Any) -> str:
+        if not isinstance(self._spec, GeneratedDataset):
+            return f"image {position} of the source"
+        label, index = position
+        return f"{self._spec.class_names[label]} {index} ({self._spec.prompt(label, index)!r})"
 
 
-def _existing(path: Path) -> ShardRecord:
-    """The record of a shard that an earlier run finished: a shard under its final name is whole."""
-    return ShardRecord(path.name, pq.read_metadata(path).num_rows, path.stat().st_size, file_sha256(path))
+def _begin(note: Path) -> int:
+    """Counts how often a shard was begun, over all processes that died with it."""
+    try:
+        with note.open("ab") as file:
+            file.write(b".")
+            file.flush()
+            return file.tell()
+    except OSError as error:
+        raise InputError(f"Cannot write {note}: {error.strerror}. Free space or choose another --store.") from error
+
+
+def make_dataset(
+    spec: MadeDataset,
+    store: Path,
+    *,
+    workers: int,
+    gpus_per_worker: float = 0,
+    on_progress: Callable[[int], None] = lambda images: None,
+) -> Path:
+    """Makes a data set in a store, where a sweep finds it, unless it is there; returns its folder.
+
+    What it is made of must be there. Unfinished work is kept in `<store>/partial/<fingerprint>`; the whole set moves to
+    `<store>/datasets/<fingerprint>`.
+
+    Raises:
+        GenerationFailedError: see `generate`.
+        InputError: see `generate`.
+    """
+    folder, partial = stored_folder(spec, store), store.absolute() / "partial" / spec.fingerprint
+    with owned(partial):
+        if not (folder / MANIFEST).is_file():
+            sources = {part.fingerprint: stored_folder(part, store) for part in spec.made_from}
+            source = source_folder(spec, sources)
+            _generate(spec, partial, workers, gpus_per_worker, source, on_progress)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            if folder.exists():
+                shutil.rmtree(folder)  # Without a manifest it is what a removed set has left.
+            partial.rename(folder)
+    return folder
+
+
+def stored_folder(spec: DatasetSpec, store: Path) -> Path:
+    """Where a data set is, or will be."""
+    return spec.folder if isinstance(spec, RealDataset) else store.absolute() / "datasets" / spec.fingerprint
+
+
+if __name__ == "__main__":
+    from datagen.generate_command import main
+
+    main()

@@ -1,129 +1,160 @@
-"""Draws images with a text-to-image diffusion pipeline: one code for Stable Diffusion 1.4 and the pocket pipeline."""
+"""Draws images with a diffusion pipeline: one code for all pipelines, from the pocket one to SDXL and unCLIP."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
-from diffusers.utils import logging as diffusers_logging
 from PIL import Image
-from transformers.utils import logging as transformers_logging
 
+from datagen.embeddings import PromptEmbeddings, check_lengths
 from datagen.errors import InputError
+from datagen.pipelines import load_pipeline
 from datagen.shards import ImageRow
-from datagen.spec import GeneratedDataset
+from datagen.spec import DiffusionDataset, GeneratedDataset
 
 CPU_BATCH_MULTIPLE = 16
 """On a CPU oneDNN picks its kernels by batch size: with batches of 1, 3 or 7 about a tenth of the images differed in a
 pixel from those of a batch of 64, with multiples of 16 none did. So a batch is padded to such a multiple."""
 
 
-class TextToImage:
-    """A loaded diffusion pipeline that draws the images of one generated data set.
+@dataclass(frozen=True)
+class Subject:
+    """An image to draw: its label, its index within the class, and the source image that conditions it, if any."""
 
-    The safety checker is off: it replaces pictures it suspects by black ones, which would poison a data set unseen.
-    Text embeddings are computed once for each distinct prompt.
+    label: int
+    index: int
+    source: Image.Image | None = None
+
+
+class DiffusionPainter(ABC):
+    """A loaded diffusion pipeline that draws the images of one data set.
+
+    Each image's noise comes from its own generator on the CPU, seeded by (data set, class, index), so it is the same
+    whatever else is drawn beside it, on whatever device. Reading sources and encoding images run on threads while the
+    next batch is drawn.
 
     Raises:
-        InputError: the pipeline's folder is missing, incomplete, or holds weights only in a pickled form.
+        InputError: the pipeline is missing, incomplete or pickled, or a prompt is too long.
     """
 
-    def __init__(self, spec: GeneratedDataset, device: str = "cpu") -> None:
-        self.spec = spec
+    def __init__(self, spec: DiffusionDataset, device: str = "cpu") -> None:
         self.device = torch.device(device)
-        self._pipeline = _load_pipeline(spec, self.device)
-        self._embeddings: dict[str, tuple[torch.Tensor, torch.Tensor | None]] = {}
-        self._encoders = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encode")
+        self._spec = spec
+        self._pipeline = load_pipeline(spec, self.device)
+        self._embeddings = PromptEmbeddings(self._pipeline, spec.guidance, self.device)
+        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="read")
+        # A worker on the CPU has one core; beside a GPU, JPEG of 512 x 384 takes a core 4 ms.
+        encoders = 1 if self.device.type == "cpu" else min(4, os.cpu_count() or 1)
+        self._encoders = ThreadPoolExecutor(encoders, thread_name_prefix="encode")
 
-    def draw(self, positions: Sequence[tuple[int, int]]) -> list[ImageRow]:
-        """Draws the images at `positions`, pairs of (label, index within the class), in that order.
+    def draw(self, positions: Sequence[Any]) -> list[ImageRow]:
+        """Draws the images at `positions` (see `datagen.painters.Painter`), in that order.
 
-        Each image's noise comes from its own generator, seeded by (data set, class, index), so it is the same whatever
-        else is drawn beside it.
+        Raises:
+            InputError: the GPU's memory does not hold a batch, or a source image cannot be read.
+            ArithmeticError: an image is not a number; half precision does not fit every pipeline.
         """
-        encoded = []
-        for start in range(0, len(positions), self.spec.images_at_once):
-            batch = positions[start : start + self.spec.images_at_once]
-            images = self._draw_batch(batch)
-            # Encoded on a thread of its own while the next batch is drawn.
-            encoded.append(self._encoders.submit(self._encode_batch, batch, images))
-        return [row for future in encoded for row in future.result()]
+        encoded: list[Future[ImageRow]] = []
+        for subjects in self._read_ahead(positions):
+            pixels = self._draw_batch(subjects)
+            pairs = zip(subjects, pixels, strict=True)
+            encoded.extend(self._encoders.submit(self._encode, subject, image) for subject, image in pairs)
+        return [future.result() for future in encoded]
 
-    def _draw_batch(self, batch: Sequence[tuple[int, int]]) -> list[Image.Image]:
-        spec, wanted = self.spec, len(batch)
-        if self.device.type == "cpu":
-            batch = [*batch, *[batch[-1]] * (-wanted % CPU_BATCH_MULTIPLE)]
-        embeddings = [self._embedding(spec.prompt(label, index)) for label, index in batch]
-        guided = embeddings[0][1] is not None
-        generators = [
-            torch.Generator("cpu").manual_seed(spec.image_seed(spec.class_names[label], index))
-            for label, index in batch
-        ]
-        with torch.inference_mode():
-            output = self._pipeline(
-                prompt_embeds=torch.cat([prompt for prompt, _ in embeddings]),
-                negative_prompt_embeds=torch.cat([n for _, n in embeddings if n is not None]) if guided else None,
-                num_inference_steps=spec.steps,
-                guidance_scale=spec.guidance,
-                width=spec.width,
-                height=spec.height,
-                generator=generators,
-                output_type="pil",
-            )
-        images: list[Image.Image] = output.images[:wanted]
-        return images
+    @abstractmethod
+    def _subjects(self, positions: Sequence[Any]) -> list[Subject]:
+        """What is at these positions; called on the reader's thread."""
 
-    def _embedding(self, prompt: str) -> tuple[torch.Tensor, torch.Tensor | None]:
-        if prompt not in self._embeddings:
-            # diffusers applies guidance only above 1 (StableDiffusionPipeline.do_classifier_free_guidance).
+    @abstractmethod
+    def _conditions(self, subjects: Sequence[Subject]) -> dict[str, Any]:
+        """The pipeline's arguments beside those that all methods share."""
+
+    def _prompt(self, subject: Subject) -> str:
+        return self._spec.prompt(subject.label, subject.index)
+
+    def _read_ahead(self, positions: Sequence[Any]) -> Iterator[list[Subject]]:
+        size = self._spec.images_at_once
+        batches = [positions[first : first + size] for first in range(0, len(positions), size)]
+        coming = [self._reader.submit(self._subjects, batch) for batch in batches[:1]]
+        for number in range(len(batches)):
+            coming += [self._reader.submit(self._subjects, batch) for batch in batches[number + 1 : number + 2]]
+            yield coming.pop(0).result()
+
+    def _draw_batch(self, subjects: Sequence[Subject]) -> np.ndarray:
+        """Pixels (images, height, width, 3), uint8."""
+        padded = self._padded(subjects)
+        spec = self._spec
+        generators = [torch.Generator("cpu").manual_seed(self._seed(subject)) for subject in padded]
+        try:
             with torch.inference_mode():
-                self._embeddings[prompt] = self._pipeline.encode_prompt(
-                    prompt, self.device, 1, self.spec.guidance > 1, negative_prompt=""
-                )
-        return self._embeddings[prompt]
+                images = self._pipeline(
+                    **self._embeddings.of([self._prompt(subject) for subject in padded]),
+                    **self._conditions(padded),
+                    num_inference_steps=spec.steps,
+                    guidance_scale=spec.guidance,
+                    generator=generators,
+                    output_type="pt",
+                ).images[: len(subjects)]
+                # Rounded on the device: a quarter of the bytes to fetch, and one wait for the whole batch.
+                whole = torch.isfinite(images).flatten(1).all(1)
+                pixels = (images.float().nan_to_num() * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
+        except torch.OutOfMemoryError as error:
+            raise InputError(
+                f"A batch of {spec.images_at_once} images does not fit into the GPU's memory. "
+                f"Give images_at_once={max(1, spec.images_at_once // 2)}."
+            ) from error
+        if not whole.all():
+            raise ArithmeticError(
+                f"the pipeline's output is not a number in {spec.precision}; SDXL's autoencoder needs one made for "
+                "half precision, or precision=float32"
+            )
+        return pixels.numpy()
 
-    def _encode_batch(self, batch: Sequence[tuple[int, int]], images: Sequence[Image.Image]) -> list[ImageRow]:
-        return [self._encode(label, index, image) for (label, index), image in zip(batch, images, strict=True)]
+    def _padded(self, subjects: Sequence[Subject]) -> list[Subject]:
+        multiple = 1
+        if self.device.type == "cpu":
+            multiple = CPU_BATCH_MULTIPLE
+        elif self._spec.compile:
+            multiple = self._spec.images_at_once  # Another shape would be compiled anew, for minutes.
+        return [*subjects, *[subjects[-1]] * (-len(subjects) % multiple)]
 
-    def _encode(self, label: int, index: int, image: Image.Image) -> ImageRow:
-        spec, class_name = self.spec, self.spec.class_names[label]
+    def _seed(self, subject: Subject) -> int:
+        return self._spec.image_seed(self._spec.class_names[subject.label], subject.index)
+
+    def _encode(self, subject: Subject, pixels: np.ndarray) -> ImageRow:
+        spec, class_name = self._spec, self._spec.class_names[subject.label]
         buffer = io.BytesIO()
         options = {"quality": spec.jpeg_quality} if spec.image_format == "jpeg" else {}
-        image.save(buffer, spec.image_format, **options)
+        Image.fromarray(pixels).save(buffer, spec.image_format, **options)
         return ImageRow(
             image=buffer.getvalue(),
-            path=f"{class_name}/{index:06d}.{spec.image_format}",
-            label=label,
+            path=f"{class_name}/{subject.index:06d}.{spec.image_format}",
+            label=subject.label,
             class_name=class_name,
-            index=index,
-            prompt=spec.prompt(label, index),
-            seed=spec.image_seed(class_name, index),
+            index=subject.index,
+            prompt=self._prompt(subject),
+            seed=self._seed(subject),
         )
 
 
-def _load_pipeline(spec: GeneratedDataset, device: torch.device) -> StableDiffusionPipeline:
-    folder = spec.pipeline_folder
-    if not (folder / "model_index.json").is_file():
-        raise InputError(f"{folder} holds no diffusion pipeline (model_index.json is missing). Point to its folder.")
-    diffusers_logging.set_verbosity_error()
-    diffusers_logging.disable_progress_bar()
-    transformers_logging.disable_progress_bar()
-    try:
-        pipeline = StableDiffusionPipeline.from_pretrained(
-            folder,
-            dtype=getattr(torch, spec.precision),
-            safety_checker=None,
-            requires_safety_checker=False,
-            use_safetensors=True,
-            local_files_only=True,
-            low_cpu_mem_usage=False,
-        )
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"The diffusion pipeline in {folder} cannot be loaded: {reason}") from error
-    pipeline.set_progress_bar_config(disable=True)
-    loaded: StableDiffusionPipeline = pipeline.to(device)
-    return loaded
+class TextToImage(DiffusionPainter):
+    """Draws images from prompts; a position is a pair (label, index within the class)."""
+
+    def __init__(self, spec: GeneratedDataset, device: str = "cpu") -> None:
+        super().__init__(spec, device)
+        if spec.long_prompts == "refuse":
+            check_lengths(self._pipeline, (prompt for prompts in spec.prompts for prompt in prompts))
+
+    def _subjects(self, positions: Sequence[tuple[int, int]]) -> list[Subject]:
+        return [Subject(label, index) for label, index in positions]
+
+    def _conditions(self, subjects: Sequence[Subject]) -> dict[str, Any]:
+        return {"width": self._spec.width, "height": self._spec.height}

@@ -17,12 +17,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import re
 import shutil
-import socket
 import sys
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -57,6 +54,7 @@ from datagen.picture_lists import (
     root_of,
 )
 from datagen.pictures import CorruptError, checked_picture
+from datagen.ray_session import start_ray
 from datagen.shards import (
     MANIFEST,
     ImageRow,
@@ -325,7 +323,7 @@ def _make_missing(
         missing = [shard for shard in work.shards if shard.name not in work.reports]
         if not missing:
             continue
-        _start_ray(address)
+        start_ray(address)
         on_progress(done, total)
         import ray.data
 
@@ -395,27 +393,6 @@ def _summary(folder: Path, manifest: Manifest) -> str:
         f" {counted(len(manifest.shards), 'shard')}, {size:,.1f} MB; {about['converted']:,} converted to RGB,"
         f" {about['resized']:,} made smaller, {about['tiny']:,} tiny, {len(about['corrupt']):,} corrupt left out"
     )
-
-
-def _start_ray(address: str | None) -> None:
-    """Joins or starts Ray, unless it runs. A cluster started here listens on 127.0.0.1 only, so needs no token."""
-    local = {"RAY_AUTH_MODE": "disabled", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"} if address is None else {}
-    for variable, value in ({"RAY_USAGE_STATS_ENABLED": "0"} | local).items():
-        os.environ.setdefault(variable, value)
-    import ray
-
-    if ray.is_initialized():
-        return
-    warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
-    options: dict[str, Any] = {} if address else {"include_dashboard": False}
-    try:
-        if address not in (None, "auto"):  # Ray itself tries for minutes to reach a cluster that is not there
-            host, _, port = str(address).removeprefix("ray://").rpartition(":")
-            socket.create_connection((host, int(port)), timeout=10).close()
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"No Ray cluster can be reached at {address or 'this machine'}: {reason}") from error
 
 
 def _splits(train: Path | None, val: Path | None, val_labels: Path | None, pets: Path | None) -> dict[str, Pictures]:

@@ -1,4 +1,4 @@
-"""What a data set is: real images, images that a diffusion pipeline draws, stylized images, or a mixture of two sets."""
+"""What a data set is: real images, images that a diffusion pipeline draws, stylized ones, or a mixture of two sets."""
 
 from __future__ import annotations
 
@@ -103,6 +103,10 @@ class DiffusionDataset(MadeDataset, ABC):
     def weights(self) -> tuple[Path, ...]:
         """The folders of the pipeline and of the adapter."""
         return (self.pipeline_folder, *([self.adapter_folder] if self.adapter_folder else []))
+
+    @abstractmethod
+    def prompt(self, label: int, index: int) -> str:
+        """The prompt of image `index` of a class."""
 
 
 @dataclass(frozen=True, kw_only=True)

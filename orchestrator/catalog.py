@@ -41,17 +41,18 @@ def load(study: str, scale: str | None) -> tuple[Study, Scale]:
     module = _module("experiments", study, study_names(), "study")
     chosen: Study = _attribute(module, "STUDY", study)
     if scale is None and hasattr(module, "SCALE"):
-        own: Scale = module.SCALE
+        own: Scale = _attribute(module, "SCALE", study)
         return chosen, own
     return chosen, load_scale(scale or DEFAULT_SCALE)
 
 
-def load_scale(name: str) -> Scale:
-    """The scale of that name, or the SCALE of a file.
+def load_study(name: str) -> Study:
+    """The study of that name, or the STUDY of a file; raises like `load`."""
+    return load(name, None)[0]
 
-    Raises:
-        InputError: there is none; the message names the nearest.
-    """
+
+def load_scale(name: str) -> Scale:
+    """The scale of that name, or the SCALE of a file; raises like `load`."""
     scale: Scale = _attribute(_module("experiments.scales", name, scale_names(), "scale"), "SCALE", name)
     return scale
 
@@ -71,7 +72,9 @@ def _module(package: str, name: str, known: Sequence[str], kind: str) -> ModuleT
 
 def _file(path: Path, kind: str) -> ModuleType:
     if not path.is_file():
-        raise InputError(f"There is no {kind} file {path}. Give its path, or a name: python -m orchestrator.sweep lists.")
+        raise InputError(
+            f"There is no {kind} file {path}. Give its path, or a name: python -m orchestrator.sweep lists."
+        )
     found = importlib.util.spec_from_file_location(path.stem, path)
     if found is None or found.loader is None:
         raise InputError(f"{path} is not a Python file. A {kind} is one, ending in .py.")

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from datagen.spec import GeneratedDataset
+from datagen.spec import DiffusionDataset, MadeDataset, OracleDataset
 from orchestrator.scale import Rates
-from trainables.layers import layer_count
 from trainables.spec import TrainingSpec
 
 FORWARD_SHARE = 1 / 3
 """Of a training step's arithmetic: the backward pass costs twice the forward pass."""
 
 
-def generation_seconds(spec: GeneratedDataset, rates: Rates) -> float:
-    """Seconds to draw the data set on one core or GPU."""
-    return spec.images / rates.generated
+def making_seconds(spec: MadeDataset, rates: Rates) -> float:
+    """Seconds to make the data set on one core or GPU."""
+    if not isinstance(spec, DiffusionDataset):
+        return spec.images / rates.stylized
+    steps = spec.steps * (2 if spec.guidance > 1 else 1)
+    if isinstance(spec, OracleDataset) and spec.method == "image_to_image":
+        steps = round(steps * spec.strength)
+    return spec.images * steps / rates.denoised
+
+
+def views_of(spec: TrainingSpec) -> float:
+    """What one image costs, in views of the full size: multi-crop's local crops count by their area (1 + 8: 2.47)."""
+    if spec.views != "dino_multicrop":
+        return 1.0
+    return 1 + spec.local_crops * (spec.local_size / spec.image_size) ** 2
 
 
 def cohort_seconds(members: Sequence[TrainingSpec], rates: Rates) -> float:
@@ -25,10 +36,10 @@ def cohort_seconds(members: Sequence[TrainingSpec], rates: Rates) -> float:
     forward pass up to the deepest cut, for all members together.
     """
     spec = members[0]
-    layers = layer_count(spec.model)
+    layers = spec.depth
     trunk = max(member.frozen_layers for member in members) / layers
     branches = sum(1 - member.frozen_layers / layers for member in members)
-    training = spec.train_images * (trunk * FORWARD_SHARE + branches) / rates.trained
+    training = spec.train_images * views_of(spec) * (trunk * FORWARD_SHARE + branches) / rates.trained
     evaluation = spec.validation.images * (trunk + branches) * FORWARD_SHARE / rates.trained
     preparation = (spec.train_images + spec.validation.images) / rates.prepared
     return spec.epochs * (training + evaluation + preparation)

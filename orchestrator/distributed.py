@@ -6,28 +6,42 @@ from pathlib import Path
 from typing import Any
 
 import ray.train
+import torch
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from ray.tune.integration.ray_train import TuneReportCallback
 
+from orchestrator.logs import log_name, work_log
+from orchestrator.plan import Work
+from orchestrator.store import Store
 from orchestrator.worker import Resources, train_and_publish
-from trainables.spec import TrainingSpec
 
 
-def train_with_ray_train(members: tuple[TrainingSpec, ...], resources: Resources) -> None:
-    """Runs inside a Tune trial: starts the workers, relays their reports, and returns when the cohort is published."""
-    spec = members[0]
+def train_with_ray_train(work: Work, resources: Resources) -> None:
+    """Runs inside a Tune trial: starts the workers, relays their reports, and returns when the cohort is published.
+
+    The workers talk through NCCL if this machine has CUDA, else through gloo: a cluster may declare GPUs that torch
+    cannot use.
+
+    Raises:
+        ray.train.TrainingFailedError: a worker has raised or died.
+    """
     use_gpu = resources.gpus_per_worker > 0
+    per_worker = {"CPU": resources.cpus_per_worker} | ({"GPU": resources.gpus_per_worker} if use_gpu else {})
     TorchTrainer(
         _train_on_worker,
-        train_loop_config={"members": members, "store": resources.store},
-        torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
-        scaling_config=ray.train.ScalingConfig(num_workers=spec.workers, use_gpu=use_gpu),
+        train_loop_config={"work": work, "store": resources.store, "use_gpu": use_gpu},
+        torch_config=TorchConfig(backend="nccl" if use_gpu and torch.cuda.is_available() else "gloo"),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=work.workers, use_gpu=use_gpu, resources_per_worker=per_worker
+        ),
         run_config=ray.train.RunConfig(
-            name=spec.cohort,
+            # A name of its own for every piece: two pieces of a cohort may train at once.
+            name=log_name(work),
             storage_path=str(resources.store / "partial" / "ray_train"),
             callbacks=[TuneReportCallback()],
-            # Without a limit, workers that never find room are waited for forever and in silence.
-            failure_config=ray.train.FailureConfig(max_failures=1, controller_failure_limit=5),
+            # The board retries, by cause. Without a limit on the controller, workers that never find room are waited
+            # for forever and in silence.
+            failure_config=ray.train.FailureConfig(max_failures=0, controller_failure_limit=5),
         ),
     ).fit()
 
@@ -35,10 +49,17 @@ def train_with_ray_train(members: tuple[TrainingSpec, ...], resources: Resources
 def _train_on_worker(config: dict[str, Any]) -> None:
     from trainables.world import World
 
+    work: Work = config["work"]
     context = ray.train.get_context()
-    world = World(context.get_world_rank(), context.get_world_size(), get_device())
+    device = get_device() if torch.cuda.is_available() or not config["use_gpu"] else torch.device("cpu")
+    world = World(context.get_world_rank(), context.get_world_size(), device)
 
     def report(progress: object) -> None:
         ray.train.report({"report": progress})
 
-    train_and_publish(config["members"], Path(config["store"]), report, world)
+    with work_log(Store(Path(config["store"])), work, rank=world.rank + 1) as log:
+        try:
+            train_and_publish(work.members, Path(config["store"]), report, world)
+        except Exception as error:
+            log.say_error(error)
+            raise

@@ -1,223 +1,150 @@
 """Runs a plan on Ray: one Tune run keeps the whole cluster busy, handing out each work as soon as what it needs exists.
 
 Tune is the executor, not the record: what is finished is what the store has published. There is no barrier between
-generating, training bases and training cohorts.
+generating, training bases and training cohorts. Tune never retries: the board does, by cause.
 """
 
 from __future__ import annotations
 
 import logging
-import socket
-import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+import re
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
 
-import ray
 from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from datagen.errors import InputError
+from orchestrator.board import RETRY_PAUSES, Board, Outcome, Watcher, longest_chains
+from orchestrator.causes import LOST, describe
+from orchestrator.cluster import Cluster, join_cluster
+from orchestrator.early_stopping import HalvingByBudget
 from orchestrator.messages import WorkFailed
 from orchestrator.plan import Work
+from orchestrator.search import SearchRun
 from orchestrator.store import Store
-from orchestrator.worker import Resources, run_work
+from orchestrator.worker import Resources, mindgap_work
+from trainables.report import EpochReport
 
-RETRIES = 2
-"""How often a work is started again after its process died or raised; it goes on from its last epoch or shard."""
-
-
-class Watcher(Protocol):
-    """Is told what happens while a plan runs: the progress display and the MLflow tracker."""
-
-    def work_started(self, work: Work) -> None:
-        """A worker has taken up `work` (again, after a retry)."""
-
-    def work_progressed(self, work: Work, progress: Any) -> None:
-        """`work` has reported an `EpochReport` or `ImagesDrawn`."""
-
-    def work_ended(self, work: Work, failure: str | None) -> None:
-        """`work` is done, or has failed for the reason given."""
+__all__ = ["Cluster", "Outcome", "Watcher", "join_cluster", "run_plan", "seconds_to_the_end"]
 
 
-@dataclass
-class Cluster:
-    """A Ray cluster that this process has joined or started."""
-
-    dashboard: str
-    cpus: int
-    gpus: int
-    started_here: bool
-
-    @property
-    def slots(self) -> int:
-        """How many one-worker trainings run at once."""
-        return max(1, self.gpus or self.cpus)
-
-
-@dataclass
-class Outcome:
-    """What became of a plan's work; `interrupted` if some was neither done nor failed."""
-
-    done: list[Work] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
-    interrupted: bool = False
-
-
-def join_cluster(address: str | None) -> Cluster:
-    """Joins the Ray cluster at `address`, or starts one on this machine. Call `ray_environment.prepare` before.
-
-    Raises:
-        InputError: there is no cluster at that address.
-    """
-    warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
-    if address not in (None, "auto"):
-        _check_reachable(str(address))
-    local = {} if address else {"include_dashboard": True}
-    try:
-        context = ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"No Ray cluster can be reached at {address or 'this machine'}: {reason}") from error
-    resources = ray.cluster_resources()
-    dashboard = getattr(context, "dashboard_url", "") or ""
-    return Cluster(
-        dashboard=f"http://{dashboard}" if dashboard else "",
-        cpus=int(resources.get("CPU", 1)),
-        gpus=int(resources.get("GPU", 0)),
-        started_here=address is None,
-    )
-
-
-def _check_reachable(address: str) -> None:
-    """Ray itself tries for minutes, in silence, to reach a cluster that is not there."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not colon or not port.isdigit():
-        raise InputError(f"--address {address!r} is neither auto, host:port nor ray://host:port.")
-    try:
-        socket.create_connection((host, int(port)), timeout=10).close()
-    except OSError as error:
-        raise InputError(f"No Ray cluster can be reached at {address}: {error.strerror or error}.") from error
-
-
-def run_plan(work: Sequence[Work], store: Store, cluster: Cluster, watchers: Sequence[Watcher]) -> Outcome:
+def run_plan(
+    work: Sequence[Work],
+    store: Store,
+    cluster: Cluster,
+    watchers: Sequence[Watcher],
+    *,
+    fail_fast: bool = False,
+    pauses: Sequence[float] = RETRY_PAUSES,
+    on_stop: Callable[[], None] = lambda: None,
+    search: SearchRun | None = None,
+    run: Callable[[dict[str, Any]], None] = mindgap_work,
+) -> Outcome:
     """Runs all `work`, each as soon as what it needs is there; what the longest chain hangs on goes first.
+
+    Ctrl-C (or SIGTERM) once lets what runs finish its epoch or shard; twice raises KeyboardInterrupt at once.
+
+    Args:
+        work: what to do.
+        store: where the results go; every node must see it.
+        cluster: where to run.
+        watchers: are told what happens.
+        fail_fast: whether the first failure ends the run, as the first Ctrl-C does.
+        pauses: seconds before each retry of a lost work.
+        on_stop: called at the first Ctrl-C.
+        search: suggests further works, one by one, if the study is a search.
+        run: does one work in a process of Ray's.
 
     Raises:
         InputError: a training asks for more workers than the cluster has room for.
     """
-    if (most := max((item.workers for item in work), default=1)) > cluster.slots:
-        kind = "GPUs" if cluster.gpus else "CPUs"
-        raise InputError(f"workers={most} needs {most} {kind}, but the cluster has {cluster.slots}.")
-    outcome = Outcome()
-    resources = Resources(store.root, cluster.slots, 1.0 if cluster.gpus else 0.0)
-    board = _Board(work, resources, cluster.slots, outcome, watchers)
+    for item in work:
+        cluster.check_room(item)
+    board = Board(work, cluster.slots, watchers, fail_fast=fail_fast, pauses=pauses, search=search)
+    resources = Resources(store.root, cluster.slots, cluster.worker_gpus, cluster.worker_cpus)
     tuner = tune.Tuner(
-        tune.with_resources(run_work, lambda config: _placement(config["work"], cluster)),
+        tune.with_resources(run, lambda config: _placement(config["work"], cluster)),
         tune_config=tune.TuneConfig(
-            search_alg=_ReadyWork(board), num_samples=-1, reuse_actors=True, trial_dirname_creator=_short_name
+            search_alg=_ReadyWork(board, resources),
+            scheduler=_StopAfterReport(board, HalvingByBudget(search.search) if search else None),
+            num_samples=-1,
+            reuse_actors=True,
+            trial_name_creator=_readable_name,
+            trial_dirname_creator=_short_name,
         ),
         run_config=tune.RunConfig(
             name="tune",
-            storage_path=str(store.root / "partial"),
+            storage_path=str(store.tune_folder()),
             verbose=0,
             callbacks=[_Relay(board)],
-            failure_config=tune.FailureConfig(max_failures=RETRIES),
+            failure_config=tune.FailureConfig(max_failures=0),
         ),
     )
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    tuner.fit()
-    outcome.interrupted = len(outcome.done) + len(outcome.failed) < len(work)
-    return outcome
+    with _gentle_stop(board, on_stop):
+        tuner.fit()
+    board.outcome.interrupted = board.left > 0
+    return board.outcome
 
 
 def seconds_to_the_end(first: Work, work: Sequence[Work]) -> float:
-    """The cost of a work and of the longest chain of works that wait for it.
-
-    By this a base goes before the cohorts of another base: those can fill the cluster later, its own cannot yet start.
-    """
-    makes = {spec.fingerprint for spec in first.makes}
-    followers = (seconds_to_the_end(item, work) for item in work if item.needs & makes)
-    return first.seconds + max(followers, default=0.0)
+    """The cost of a work and of the longest chain of works that wait for it."""
+    return longest_chains([first, *work])[id(first)]
 
 
-class _Board:
-    """Which works wait, run, are done or have failed."""
+@contextmanager
+def _gentle_stop(board: Board, on_stop: Callable[[], None]) -> Iterator[None]:
+    """Makes the first SIGINT or SIGTERM stop the board, and the second raise KeyboardInterrupt."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
-    def __init__(
-        self, work: Sequence[Work], resources: Resources, slots: int, outcome: Outcome, watchers: Sequence[Watcher]
-    ) -> None:
-        self.waiting = sorted(work, key=lambda item: -seconds_to_the_end(item, work))
-        self.slots = slots
-        self.resources, self.outcome, self.watchers = resources, outcome, watchers
-        self.running: dict[str, Work] = {}
-        self._made: set[str] = set()
-        self._lost: dict[str, str] = {}
+    def handle(number: int, frame: FrameType | None) -> None:
+        if board.stopping:
+            raise KeyboardInterrupt
+        board.stop()
+        on_stop()
 
-    def next_ready(self, trial_id: str) -> Work | None:
-        """Takes the first work whose needs are met."""
-        for work in self.waiting:
-            if work.needs <= self._made and self._has_room(work):
-                self.waiting.remove(work)
-                self.running[trial_id] = work
-                return work
-        return None
-
-    def _has_room(self, work: Work) -> bool:
-        """Whether the workers that `work` starts itself will fit; one that trains in Tune's process is Tune's care.
-
-        Two distributed trainings that each hold a part of the cluster would wait for each other for ever.
-        """
-        if work.workers == 1:
-            return True
-        busy = sum(other.workers for other in self.running.values() if other.workers > 1)
-        return busy + work.workers <= self.slots
-
-    def done(self, trial_id: str) -> None:
-        work = self.running.pop(trial_id, None)
-        if work is not None:
-            self._made |= {spec.fingerprint for spec in work.makes}
-            self.outcome.done.append(work)
-            self._tell_ended(work, None)
-
-    def failed(self, trial_id: str, reason: str) -> None:
-        work = self.running.pop(trial_id, None)
-        if work is not None:
-            self._give_up(work, reason)
-
-    def _give_up(self, work: Work, reason: str) -> None:
-        self.outcome.failed[work.title] = reason
-        self._tell_ended(work, reason)
-        lost = {spec.fingerprint for spec in work.makes}
-        for dependent in [item for item in self.waiting if item.needs & lost]:
-            if dependent in self.waiting:
-                self.waiting.remove(dependent)
-                self._give_up(dependent, f"It needs {work.title!r}, which failed.")
-
-    def _tell_ended(self, work: Work, failure: str | None) -> None:
-        for watcher in self.watchers:
-            watcher.work_ended(work, failure)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Board:
-        return self  # Tune copies what it is configured with; there is one board.
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (_Board, ((), self.resources, 1, Outcome(), ()))  # Tune writes its state to disk, which nobody reads.
+    former = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
-class _ReadyWork(Searcher):
-    """Hands Tune the next work that is ready; None makes Tune ask again later."""
+class _Shared:
+    """Holds the board. Tune copies and pickles what it is configured with; there is one board only."""
 
-    def __init__(self, board: _Board) -> None:
+    def __init__(self, board: Board) -> None:
         super().__init__()
         self._board = board
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return self
+
+    def __reduce__(self) -> Any:
+        return (object, ())
+
+
+class _ReadyWork(_Shared, Searcher):
+    """Hands Tune the next work that is ready; None makes Tune ask again later."""
+
+    def __init__(self, board: Board, resources: Resources) -> None:
+        super().__init__(board)
+        self._resources = resources
 
     def suggest(self, trial_id: str) -> Any:
         """The configuration of the next Tune trial."""
         work = self._board.next_ready(trial_id)
         if work is not None:
-            return {"work": work, "resources": self._board.resources}
-        return None if self._board.waiting else Searcher.FINISHED
+            return {"work": work, "resources": self._resources}
+        return Searcher.FINISHED if self._board.finished else None
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Frees the works that waited for this one."""
@@ -231,36 +158,63 @@ class _ReadyWork(Searcher):
         """Nothing: the store is the record."""
 
 
-class _Relay(tune.Callback):
+class _StopAfterReport(_Shared, FIFOScheduler):
+    """Stops each trial at its next report once the board stops: an epoch's checkpoint is written before its report.
+
+    And stops the poorer points of a search.
+    """
+
+    def __init__(self, board: Board, halving: HalvingByBudget | None) -> None:
+        super().__init__(board)
+        self._halving = halving
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Whether the trial goes on."""
+        progress = result.get("report")
+        last = getattr(progress, "epoch", 0) == getattr(progress, "epochs", 1)
+        work = self._board.running(trial.trial_id)
+        if self._halving and work and not last and isinstance(progress, EpochReport) and self._board.is_searched(work):
+            (spec,) = work.members
+            top1 = progress.trials.get(spec.fingerprint, {}).get("top1")
+            if top1 is not None and self._halving.stops(trial, spec, progress.epoch, top1):
+                self._board.stops_early(trial.trial_id, progress.epoch)
+                return TrialScheduler.STOP
+        if self._board.stopping and not last and not isinstance(progress, WorkFailed) and not result.get("done"):
+            self._board.put_back(trial.trial_id)
+            return TrialScheduler.STOP
+        return TrialScheduler.CONTINUE
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """None: Tune then takes the trials in the order in which the board gave them. A stop takes them back."""
+        if self._board.stopping:
+            for trial in list(tune_controller.get_live_trials()):
+                if trial.status == "PENDING":
+                    self._board.put_back(trial.trial_id)
+                    tune_controller.stop_trial(trial)
+        return None
+
+
+class _Relay(_Shared, tune.Callback):
     """Passes on what Tune's trials report."""
 
-    def __init__(self, board: _Board) -> None:
-        self._board = board
-
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Tells the watchers."""
-        if work := self._board.running.get(trial.trial_id):
-            for watcher in self._board.watchers:
-                watcher.work_started(work)
+        """Tells the board."""
+        self._board.started(trial.trial_id)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """Tells the watchers, and notes a failure that the worker has understood."""
-        work, progress = self._board.running.get(trial.trial_id), result.get("report")
-        if work is None or progress is None:
-            return
+        """Tells the board of progress, or of a failure that the worker has understood."""
+        progress = result.get("report")
         if isinstance(progress, WorkFailed):
-            self._board.failed(trial.trial_id, progress.reason)
-            return
-        for watcher in self._board.watchers:
-            watcher.work_progressed(work, progress)
+            self._board.failed(trial.trial_id, progress)
+        elif progress is not None:
+            self._board.progressed(trial.trial_id, progress)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Called when the retries are used up."""
-        error = trial.get_error()
-        lines = str(error).strip().splitlines() if error else ["its process died"]
-        self._board.failed(trial.trial_id, lines[-1])
+        """Called when the process died: whatever a work raises, its worker reports."""
+        error = trial.get_pickled_error()
+        self._board.failed(trial.trial_id, WorkFailed(LOST, describe(error) if error else "its process died"))
 
 
 def _placement(work: Work, cluster: Cluster) -> tune.PlacementGroupFactory:
@@ -268,9 +222,17 @@ def _placement(work: Work, cluster: Cluster) -> tune.PlacementGroupFactory:
     if not work.members or work.workers > 1:
         # Tune refuses an empty request, and a fraction of a CPU could keep the actors it starts from fitting.
         return tune.PlacementGroupFactory([{"memory": 1024**2}])
-    if cluster.gpus:
-        return tune.PlacementGroupFactory([{"GPU": 1.0, "CPU": max(1.0, cluster.cpus // cluster.gpus / 2)}])
-    return tune.PlacementGroupFactory([{"CPU": 1.0}])
+    gpu = {"GPU": cluster.worker_gpus} if cluster.gpus else {}
+    return tune.PlacementGroupFactory([{**gpu, "CPU": cluster.worker_cpus}])
+
+
+def _readable_name(trial: Any) -> str:
+    return f"{readable(trial.config['work'].title)} {trial.trial_id}"
+
+
+def readable(title: str) -> str:
+    """A work's title with nothing that a file name, a label or a URL would not take."""
+    return re.sub(r"[^\w.=+,-]+", "_", title.replace("->", "-to-"))
 
 
 def _short_name(trial: Any) -> str:

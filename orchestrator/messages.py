@@ -15,6 +15,11 @@ class ImagesDrawn:
 
 @dataclass(frozen=True)
 class WorkFailed:
-    """The work cannot be done and trying again would not help; `reason` is a sentence for the user."""
+    """The work has failed: for one of the causes of `orchestrator.causes`, with a sentence for the user.
 
+    `trial` is the fingerprint of the one training at fault where it is known; its cohort goes on without it.
+    """
+
+    cause: str
     reason: str
+    trial: str = ""

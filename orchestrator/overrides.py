@@ -5,27 +5,29 @@ from __future__ import annotations
 import re
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from datagen.errors import InputError
 from datagen.identity import checked, field_types
-from datagen.spec import GeneratedDataset
-from orchestrator.scale import DIRECTIONS, PAPERS_NAMES, Scale
-from orchestrator.study import Study, nearest
+from datagen.prompts import STYLES
+from datagen.spec import GeneratedDataset, OracleDataset
+from orchestrator.catalog import nearest
+from orchestrator.scale import DIRECTIONS, MIXED, PAPERS_NAMES, REAL, STARTS, SYNTHETIC, Scale
+from orchestrator.study import Study
 from trainables.spec import TrainingSpec
 
 _NOT_SETTINGS = {
-    *("name", "class_names", "pipeline", "pipeline_digest", "prompts", "pipeline_folder"),
-    *("train", "validation", "source", "seed"),
+    *("name", "label", "class_names", "prompts", "source", "method", "seed", "train", "validation"),
+    *("pipeline", "pipeline_digest", "pipeline_folder", "adapter", "adapter_digest", "adapter_folder"),
+    *("initial_weights", "initial_weights_file", "layers"),
 }
 """Fields that a scale or the grid fills in."""
 
-
-FOLDERS = ("images", "generator")
-"""Keys that point a scale to where its real images or its generator are."""
+FOLDERS = {"images": "images", "pipeline": "generator"}
+"""Keys that point a scale to where its real images or its generator's pipeline are."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Setting:
     """A key that can be set, and the spec class whose field it is."""
 
     key: str
-    spec_class: type[GeneratedDataset] | type[TrainingSpec]
+    spec_class: type[GeneratedDataset] | type[OracleDataset] | type[TrainingSpec]
 
     def value(self, text: str) -> Any:
         """`text` as the field's type.
@@ -47,8 +49,8 @@ class Setting:
 
 
 def settings() -> dict[str, Setting]:
-    """Every setting by key: those of a generated data set, then those of a training."""
-    classes: tuple[type[GeneratedDataset] | type[TrainingSpec], ...] = (GeneratedDataset, TrainingSpec)
+    """Every setting by key: those of a training, then those of synthetic data sets."""
+    classes: tuple[Any, ...] = (OracleDataset, GeneratedDataset, TrainingSpec)
     return {f.name: Setting(f.name, c) for c in classes for f in fields(c) if f.name not in _NOT_SETTINGS}
 
 
@@ -56,40 +58,61 @@ def apply_overrides(study: Study, scale: Scale, assignments: Sequence[str]) -> t
     """The study and the scale with `key=value` assignments applied.
 
     A key that is an axis of the study takes one value or several ("frozen_layers=1,8,14..17"); any other takes one.
+    Axes that go together keep the combinations that have one of the values.
 
     Raises:
         InputError: an assignment has no "=", an unknown key, or a value that is not allowed.
     """
-    known = settings()
-    axes: dict[str, Sequence[Any]] = dict(study.axes)
-    chosen: dict[type, dict[str, Any]] = {GeneratedDataset: {}, TrainingSpec: {}}
-    folders: dict[str, Path] = {}
+    readers: dict[str, Callable[[str], Any]] = {**{key: s.value for key, s in settings().items()}, **CHOICES}
+    training, generation, fixed = {}, {}, dict(study.fixed)
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals:
             raise InputError(f"{assignment!r} is not of the form key=value.")
-        if key in axes:
-            axes[key] = _axis_values(key, text, known)
-        elif key in FOLDERS:
-            folders[key] = Path(text).absolute()
-        elif key in known:
-            chosen[known[key].spec_class][key] = known[key].value(text)
+        if key in FOLDERS:
+            scale = scale.with_folders(**{FOLDERS[key]: Path(text).absolute()})
+        elif key not in readers:
+            raise InputError(f"There is no setting {key!r}. {nearest(key, sorted({*readers, *FOLDERS}))}")
+        elif key in study.axis_names:
+            study = replace(study, axes=_narrowed(study.axes, key, _values(key, text, readers[key])))
+        elif key == "direction":
+            raise InputError(f"The study {study.name} has no axis direction; its axes: {', '.join(study.axis_names)}.")
+        elif key in CHOICES:
+            fixed[key] = readers[key](text)
+        elif key in _TRAINING:
+            training[key] = readers[key](text)
         else:
-            raise InputError(f"There is no setting {key!r}. {nearest(key, sorted({*known, *axes, *FOLDERS}))}")
-    changed = scale.with_settings(chosen[GeneratedDataset], chosen[TrainingSpec])
-    return replace(study, axes=axes), replace(changed, **folders)  # type: ignore[arg-type]
+            generation[key] = readers[key](text)
+    return replace(study, fixed=fixed), scale.with_settings(generation, training)
 
 
-def _axis_values(key: str, text: str, known: Mapping[str, Setting]) -> list[Any]:
+def _narrowed(
+    axes: Mapping[str | tuple[str, ...], Sequence[Any]], key: str, values: Sequence[Any]
+) -> dict[str | tuple[str, ...], Sequence[Any]]:
+    """The axes with other values of one; of axes that go together, the combinations that have one of the values."""
+    changed = dict(axes)
+    for axis, combinations in axes.items():
+        if axis == key:
+            changed[axis] = values
+        elif not isinstance(axis, str) and key in axis:
+            place = axis.index(key)
+            kept = [combination for combination in combinations if combination[place] in values]
+            if not kept:
+                allowed = ", ".join(str(value) for value in dict.fromkeys(item[place] for item in combinations))
+                raise InputError(f"{key} goes together with {', '.join(axis)} in this study: one of {allowed}.")
+            changed[axis] = kept
+    return changed
+
+
+def _values(key: str, text: str, read: Callable[[str], Any]) -> list[Any]:
+    """Several values: separated by commas, or by semicolons where a value may have a comma; a..b is a range."""
     values: list[Any] = []
-    for item in text.split(","):
+    for item in text.split(";" if ";" in text or key == "prompt_style" else ","):
         span = re.fullmatch(r"(\d+)\.\.(\d+)", item)
-        if key == "direction":
-            values.append(_direction(item))
-        elif span:
-            values.extend(known[key].value(str(number)) for number in range(int(span[1]), int(span[2]) + 1))
+        if span:
+            values.extend(read(str(number)) for number in range(int(span[1]), int(span[2]) + 1))
         else:
-            values.append(known[key].value(item))
+            values.append(read(item.strip()))
     if not values:
         raise InputError(f"{key}={text} is empty. Give at least one value.")
     return list(dict.fromkeys(values))
@@ -97,12 +120,41 @@ def _axis_values(key: str, text: str, known: Mapping[str, Setting]) -> list[Any]
 
 def _direction(text: str) -> str:
     direction = PAPERS_NAMES.get(text, text)
-    if direction not in DIRECTIONS:
-        allowed = ", ".join((*DIRECTIONS, *PAPERS_NAMES))
+    if not set(direction.split("->")) <= {REAL, SYNTHETIC, MIXED} or direction.count("->") > 1:
+        allowed = ", ".join((*DIRECTIONS, *PAPERS_NAMES, REAL, SYNTHETIC, MIXED))
         raise InputError(
             f"direction must be one of {allowed}, not {text!r} (quote the arrow: 'direction=real->synthetic')."
         )
     return direction
+
+
+def _one_of(key: str, allowed: Mapping[str, Any]) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        if text not in allowed:
+            raise InputError(f"{key} must be one of {'; '.join(allowed)}, not {text!r}.")
+        return allowed[text]
+
+    return read
+
+
+def _share(text: str) -> float:
+    share = _parsed(float, text)
+    if not isinstance(share, float) or not 0 <= share <= 1:
+        raise InputError(f"real_share must be from 0 to 1, not {text!r}.")
+    return share
+
+
+CHOICES: dict[str, Callable[[str], Any]] = {
+    "direction": _direction,
+    "generator": str,
+    "stylized": _one_of("stylized", {"true": True, "false": False}),
+    "real_share": _share,
+    "start": _one_of("start", {start: start for start in STARTS}),
+    "prompt_style": _one_of("prompt_style", {style: style for style in STYLES}),
+}
+"""Keys of a point that are no fields of a spec, and how their values are read."""
+
+_TRAINING = {f.name for f in fields(TrainingSpec)}
 
 
 def _parsed(declared: Any, text: str) -> Any:
@@ -110,6 +162,8 @@ def _parsed(declared: Any, text: str) -> Any:
     options = (
         typing.get_args(declared) if typing.get_origin(declared) in (types.UnionType, typing.Union) else (declared,)
     )
+    if bool in options and text in ("true", "false"):
+        return text == "true"
     if int in options and re.fullmatch(r"[+-]?\d+", text):
         return int(text)
     if float in options:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TypeGuard
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
-from datagen.spec import DatasetSpec, GeneratedDataset
-from orchestrator.cost import cohort_seconds, generation_seconds
+from datagen.digests import NOT_THERE
+from datagen.spec import DatasetSpec, DiffusionDataset, MadeDataset, MixedDataset, StylizedDataset
+from orchestrator.cost import cohort_seconds, making_seconds
 from orchestrator.scale import Rates, Scale
 from orchestrator.store import Store
-from orchestrator.study import Study
+from orchestrator.study import Point, Study, Trial
 from trainables.spec import TrainingSpec
 
 Spec = DatasetSpec | TrainingSpec
@@ -19,7 +20,7 @@ Spec = DatasetSpec | TrainingSpec
 
 @dataclass(frozen=True)
 class Work:
-    """What one Tune trial does: generate one data set, or train one cohort (or a piece of it).
+    """What one Tune trial does: make one data set, or train one cohort (or a piece of it).
 
     `needs` are the fingerprints of artifacts that must exist before; `seconds` is an estimate for one core or GPU.
     """
@@ -42,15 +43,45 @@ class Work:
 
 @dataclass(frozen=True)
 class Plan:
-    """A study's trials, every artifact that they need (those needed by others first), and which of these exist."""
+    """A study's trials, every artifact that they need (those needed by others first), and which of these exist.
+
+    Attributes:
+        study: the question.
+        scale: the world it is asked in.
+        grid: one trial for each point and seed; several may be the same training.
+        artifacts: data sets and trainings, each once.
+        existing: fingerprints of the artifacts that the store has.
+        lacking: what only the user can provide, a sentence each that says how; nothing can run before.
+        dropped: how many points of the grid are left out, by reason.
+        seeds: replicates of each point.
+        to_search: how many points a search has still to suggest.
+    """
 
     study: Study
     scale: Scale
-    trials: tuple[TrainingSpec, ...]
+    grid: tuple[Trial, ...]
     artifacts: tuple[Spec, ...]
     existing: frozenset[str]
     lacking: tuple[str, ...] = ()
-    """What only the user can provide, a sentence each that says how; nothing can run before."""
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    seeds: int = 1
+    to_search: int = 0
+
+    @cached_property
+    def trials(self) -> tuple[TrainingSpec, ...]:
+        """The trainings of the grid, each once."""
+        return tuple({trial.spec.fingerprint: trial.spec for trial in self.grid}.values())
+
+    def trials_at(self, point: Point) -> list[Trial]:
+        """The trials of a further point, for each seed of the plan."""
+        study = self.study
+        point = {**study.fixed, **point}
+        return [Trial(point, seed, self.scale.training(point, seed, study.transfer_only)) for seed in range(self.seeds)]
+
+    @property
+    def shared(self) -> int:
+        """How many trials of the grid are the same training as another one."""
+        return len(self.grid) - len(self.trials)
 
     def missing(self) -> list[Spec]:
         """The artifacts to make."""
@@ -59,21 +90,29 @@ class Plan:
     def work(self, slots: int = 1) -> list[Work]:
         """The work that makes what is missing, in at least as many pieces as `slots` (CPUs or GPUs) can run at once."""
         rates = self.scale.rates
-        slots //= max(spec.workers for spec in self.trials)
         missing = self.missing()
-        datasets = [_dataset_work(spec, rates) for spec in missing if isinstance(spec, GeneratedDataset)]
+        datasets = [self._dataset_work(spec) for spec in missing if isinstance(spec, MadeDataset)]
         cohorts: dict[str, list[TrainingSpec]] = defaultdict(list)
         for spec in missing:
             if isinstance(spec, TrainingSpec):
                 cohorts[spec.cohort].append(spec)
         bases = [members for members in cohorts.values() if members[0].source is None]
         transfers = [members for members in cohorts.values() if members[0].source is not None]
-        pieces = [*bases, *_split_for(transfers, slots, rates)]
+        workers = max((members[0].workers for members in transfers), default=1)
+        pieces = [*bases, *_split_for(transfers, slots // workers, rates)]
         return datasets + [self._cohort_work(members) for members in pieces]
 
+    def _dataset_work(self, spec: MadeDataset) -> Work:
+        verb = "stylize" if isinstance(spec, StylizedDataset) else "generate"
+        title = f"{verb} {spec.images} {spec.title} images"
+        return Work(title, (spec,), self._needs(spec), making_seconds(spec, self.scale.rates))
+
     def _cohort_work(self, members: Sequence[TrainingSpec]) -> Work:
-        needs = {spec.fingerprint for spec in _needs(members[0])} - self.existing
-        return Work(_cohort_title(members), tuple(members), frozenset(needs), cohort_seconds(members, self.scale.rates))
+        seconds = cohort_seconds(members, self.scale.rates)
+        return Work(_cohort_title(members), tuple(members), self._needs(members[0]), seconds)
+
+    def _needs(self, spec: Spec) -> frozenset[str]:
+        return frozenset(needed.fingerprint for needed in stored_needs(spec)) - self.existing
 
     def seconds(self) -> float:
         """Estimated seconds of one core or GPU for all that is missing."""
@@ -83,35 +122,67 @@ class Plan:
         """The same if every missing training ran alone, without sharing a trunk."""
         rates = self.scale.rates
         return sum(
-            cohort_seconds([spec], rates) if isinstance(spec, TrainingSpec) else generation_seconds(spec, rates)
+            cohort_seconds([spec], rates) if isinstance(spec, TrainingSpec) else making_seconds(spec, rates)
             for spec in self.missing()
-            if isinstance(spec, TrainingSpec | GeneratedDataset)
+            if isinstance(spec, TrainingSpec | MadeDataset)
         )
+
+    def seconds_unshared(self) -> float:
+        """Estimated seconds if every trial of the grid trained its own base and shared nothing, whatever exists."""
+        rates = self.scale.rates
+        trainings = [spec for trial in self.grid for spec in (trial.spec, trial.spec.source) if spec is not None]
+        alone = {spec.fingerprint: cohort_seconds([spec], rates) for spec in trainings}
+        made = [spec for spec in self.artifacts if isinstance(spec, MadeDataset)]
+        return sum(alone[spec.fingerprint] for spec in trainings) + sum(making_seconds(spec, rates) for spec in made)
 
 
 def make_plan(study: Study, scale: Scale, seeds: int, store: Store, *, check: bool = True) -> Plan:
     """Plans a study: nothing runs, nothing is written. With `check` every file's size is compared.
 
-    Real images or a generator that are not there are no error here: the plan says what it lacks.
+    Real images or weights that are not there are no error here: the plan says what it lacks.
 
     Raises:
         InputError: a spec is invalid, or an artifact in the store is damaged (its size is not what its manifest says).
     """
-    trials = tuple({spec.fingerprint: spec for spec in study.trials(scale, seeds)}.values())
-    artifacts = tuple(_closure(trials).values())
+    grid = study.trials(scale, seeds)
+    artifacts = tuple(closure(trial.spec for trial in grid).values())
     existing = frozenset(spec.fingerprint for spec in artifacts if store.has(spec))
-    for spec in artifacts:
-        if spec.fingerprint in existing:
-            if check:
+    if check:
+        for spec in artifacts:
+            if spec.fingerprint in existing:
                 store.check(spec)
-    lacking = [scale.how_to_get(spec) for spec in artifacts if _cannot_be_made(spec, existing)]
-    return Plan(study, scale, trials, artifacts, existing, tuple(dict.fromkeys(lacking)))
+    lacking = [sentence for spec in artifacts if (sentence := _lacks(spec, existing, scale))]
+    return Plan(
+        study, scale, tuple(grid), artifacts, existing, tuple(dict.fromkeys(lacking)), study.dropped(scale), seeds
+    )
 
 
-def _cannot_be_made(spec: Spec, existing: frozenset[str]) -> TypeGuard[DatasetSpec]:
-    if spec.fingerprint in existing or isinstance(spec, TrainingSpec):
-        return False
-    return not (isinstance(spec, GeneratedDataset) and (spec.pipeline_folder / "model_index.json").is_file())
+def plan_of(plan: Plan, trials: Sequence[Trial], store: Store) -> Plan:
+    """The same plan for other trials."""
+    artifacts = tuple(closure(trial.spec for trial in trials).values())
+    existing = frozenset(spec.fingerprint for spec in artifacts if store.has(spec))
+    return replace(plan, grid=tuple(trials), artifacts=artifacts, existing=existing)
+
+
+def _lacks(spec: Spec, existing: frozenset[str], scale: Scale) -> str | None:
+    """What the user must provide before an artifact can be made; None if nothing."""
+    if spec.fingerprint in existing:
+        return None
+    if isinstance(spec, TrainingSpec):
+        return scale.how_to_get_weights() if spec.initial_weights == NOT_THERE else None
+    if isinstance(spec, DiffusionDataset) and not (spec.pipeline_folder / "model_index.json").is_file():
+        return scale.how_to_get(spec)
+    if isinstance(spec, MadeDataset) and all(folder.is_dir() for folder in spec.weights):
+        return None
+    return scale.how_to_get(spec)
+
+
+def stored_needs(spec: Spec) -> list[Spec]:
+    """The artifacts that one is made from. A mixture is no artifact: its parts stand for it."""
+    needs: list[Spec] = list(spec.made_from) if isinstance(spec, DatasetSpec) else []
+    if isinstance(spec, TrainingSpec):
+        needs = [spec.train, spec.validation, *([spec.source] if spec.source else [])]
+    return [part for need in needs for part in (need.made_from if isinstance(need, MixedDataset) else (need,))]
 
 
 def repair(plan: Plan, store: Store) -> list[str]:
@@ -124,30 +195,19 @@ def repair(plan: Plan, store: Store) -> list[str]:
     return complaints
 
 
-def _closure(trials: Iterable[TrainingSpec]) -> dict[str, Spec]:
+def closure(trials: Iterable[TrainingSpec]) -> dict[str, Spec]:
     """All artifacts that the trials need, themselves included, by fingerprint; what is needed comes before."""
     found: dict[str, Spec] = {}
 
     def visit(spec: Spec) -> None:
         if spec.fingerprint not in found:
-            for needed in _needs(spec):
+            for needed in stored_needs(spec):
                 visit(needed)
             found[spec.fingerprint] = spec
 
     for trial in trials:
         visit(trial)
     return found
-
-
-def _needs(spec: Spec) -> list[Spec]:
-    if not isinstance(spec, TrainingSpec):
-        return []
-    return [spec.train, spec.validation, *([spec.source] if spec.source else [])]
-
-
-def _dataset_work(spec: GeneratedDataset, rates: Rates) -> Work:
-    title = f"generate {spec.images} {spec.name} images"
-    return Work(title, (spec,), frozenset(), generation_seconds(spec, rates))
 
 
 def _cohort_title(members: Sequence[TrainingSpec]) -> str:

@@ -7,11 +7,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from datagen.spec import RealDataset
-from orchestrator.plan import Plan, Spec
+from datagen.spec import DatasetSpec, RealDataset
+from orchestrator.catalog import load_study, study_names
+from orchestrator.plan import Plan, Spec, stored_needs
 from orchestrator.progress import duration
-from orchestrator.study import load_study, study_names
 from trainables.spec import TrainingSpec
+
+SHOWN = 60
+"""Lines of a plan's table at most."""
 
 
 def show_studies(console: Console) -> None:
@@ -22,7 +25,7 @@ def show_studies(console: Console) -> None:
 
 
 def plan_document(plan: Plan) -> dict[str, Any]:
-    """The plan as plain values: study, scale, seconds, artifacts (needed before needing), trials.
+    """The plan as plain values: study, scale, seconds, artifacts (needed before needing), trials, dropped points.
 
     An artifact's action is "run", "reuse", or "import" if only the user can provide it; `needs` are the fingerprints of
     what it is made from. `lacking` says what the user must provide first.
@@ -31,40 +34,36 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "study": plan.study.name,
         "scale": plan.scale.name,
         "seconds": round(plan.seconds(), 1),
-        "seconds_without_sharing": round(plan.seconds_alone(), 1),
+        "seconds_without_shared_trunks": round(plan.seconds_alone(), 1),
+        "seconds_without_sharing": round(plan.seconds_unshared(), 1),
         "lacking": list(plan.lacking),
+        "dropped": dict(plan.dropped),
         "artifacts": [_artifact(plan, spec) for spec in plan.artifacts],
         "trials": [
             {
-                "title": spec.title,
-                "fingerprint": spec.fingerprint,
-                "action": _action(plan, spec),
-                "direction": spec.direction,
-                "frozen_layers": spec.frozen_layers,
-                "fraction": spec.fraction,
-                "seed": spec.seed,
+                "title": trial.spec.title,
+                "fingerprint": trial.spec.fingerprint,
+                "action": _action(plan, trial.spec),
+                **trial.point,
+                "seed": trial.seed,
             }
-            for spec in plan.trials
+            for trial in plan.grid
         ],
     }
 
 
 def _artifact(plan: Plan, spec: Spec) -> dict[str, Any]:
-    needs: list[Spec] = []
-    if isinstance(spec, TrainingSpec):
-        needs = [spec.train, spec.validation, *([spec.source] if spec.source else [])]
     return {
         "kind": "model" if isinstance(spec, TrainingSpec) else "dataset",
         "title": spec.title if isinstance(spec, TrainingSpec) else _dataset_title(spec),
         "fingerprint": spec.fingerprint,
         "action": _action(plan, spec),
-        "needs": [needed.fingerprint for needed in needs],
+        "needs": [needed.fingerprint for needed in stored_needs(spec)],
     }
 
 
-def _dataset_title(spec: Spec) -> str:
-    assert not isinstance(spec, TrainingSpec)
-    return f"{spec.images} {spec.name} images" + (" (imported)" if isinstance(spec, RealDataset) else "")
+def _dataset_title(spec: DatasetSpec) -> str:
+    return f"{spec.images} {spec.title} images" + (" (imported)" if isinstance(spec, RealDataset) else "")
 
 
 def _action(plan: Plan, spec: Spec) -> str:
@@ -74,30 +73,49 @@ def _action(plan: Plan, spec: Spec) -> str:
 
 
 def show_plan(plan: Plan, slots: int, console: Console) -> None:
-    """Prints every artifact with its action, and what the missing ones are estimated to cost."""
+    """Prints every artifact with its action (of a large plan the first ones), and what the missing ones will cost."""
     trials = {spec.fingerprint for spec in plan.trials}
     table = Table(box=None, pad_edge=False)
     for heading in ("artifact", "action", "fingerprint"):
         table.add_column(heading)
-    for spec in plan.artifacts:
-        title = f"trial {spec.title}" if isinstance(spec, TrainingSpec) else f"data set, {_dataset_title(spec)}"
+    for spec in plan.artifacts[:SHOWN]:
+        title = f"data set, {_dataset_title(spec)}" if isinstance(spec, DatasetSpec) else f"trial {spec.title}"
         if isinstance(spec, TrainingSpec) and spec.fingerprint not in trials:
             title = f"base {spec.title}"
         table.add_row(title, _action(plan, spec), spec.fingerprint[:12])
     console.print(table)
-    missing = len([spec for spec in plan.trials if spec.fingerprint not in plan.existing])
-    seconds, alone, rates = plan.seconds(), plan.seconds_alone(), plan.scale.rates
-    console.print(
-        f"\n{plan.study.name} on scale {plan.scale.name}: {len(plan.trials)} trials, "
-        f"{len(plan.trials) - missing} to reuse, {missing} to run.",
-        highlight=False,
-    )
-    for sentence in plan.lacking:
-        console.print(f"Missing: {sentence}", style="yellow", highlight=False)
-    if missing:
-        wall = seconds / slots + rates.startup
+    if len(plan.artifacts) > SHOWN:
+        console.print(f"... and {len(plan.artifacts) - SHOWN} more; --plan json has them all.", highlight=False)
+    console.print(f"\n{_counts(plan)}", highlight=False)
+    if plan.study.search is not None:
+        tried = plan.study.search.trials - plan.to_search
         console.print(
-            f"Estimated {duration(wall)} on {slots} workers ({duration(seconds)} of work, by rates measured on "
-            f"{rates.machine}); without shared trunks the work would be {duration(alone)}.",
+            f"A search: {tried} of {plan.study.search.trials} points tried; the others, which this estimate does not "
+            "count, are chosen while it runs.",
             highlight=False,
         )
+    for reason, points in plan.dropped.items():
+        console.print(f"Dropped {points}: {reason}.", highlight=False)
+    for sentence in plan.lacking:
+        console.print(f"Missing: {sentence}", style="yellow", highlight=False)
+    if plan.missing():
+        console.print(_cost(plan, slots), highlight=False)
+
+
+def _counts(plan: Plan) -> str:
+    reused = len([spec for spec in plan.trials if spec.fingerprint in plan.existing])
+    shared = f", {plan.shared} the same as another" if plan.shared else ""
+    bases = len({spec.source.fingerprint for spec in plan.trials if spec.source} - plan.existing)
+    return (
+        f"{plan.study.name} on scale {plan.scale.name}: {len(plan.grid)} trials{shared}, {reused} to reuse, "
+        f"{len(plan.trials) - reused} to run; {bases} bases to train for transfers."
+    )
+
+
+def _cost(plan: Plan, slots: int) -> str:
+    seconds, rates = plan.seconds(), plan.scale.rates
+    return (
+        f"Estimated {duration(seconds / slots + rates.startup)} on {slots} workers: {duration(seconds)} of one core or "
+        f"GPU, by rates measured on {rates.machine}. Without shared trunks {duration(plan.seconds_alone())}; with "
+        f"nothing shared, each trial with a base of its own, {duration(plan.seconds_unshared())}."
+    )

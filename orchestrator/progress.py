@@ -46,6 +46,18 @@ class Progress:
         if self._console.is_terminal:
             self._live.stop()
 
+    def works_added(self, works: Sequence[Work]) -> None:
+        """Counts further works in."""
+        for item in works:
+            self._share[item.title] = 0.0
+            self._seconds[item.title] = max(item.seconds, 1e-9)
+
+    def work_stopped(self, work: Work, epoch: int) -> None:
+        """Shows that a search stopped the work."""
+        self._status.pop(work.title, None)
+        self._share[work.title] = 1.0
+        self._line(f"{work.title}: stopped after epoch {epoch}, others with as many images do better")
+
     def work_started(self, work: Work) -> None:
         """Shows the work as starting."""
         self._status[work.title] = "starting"
@@ -61,6 +73,25 @@ class Progress:
         self._status[work.title] = text
         self._line(f"{work.title}: {text}")
 
+    def work_retried(self, work: Work, reason: str, pause: float) -> None:
+        """Says why a work starts again."""
+        self._status.pop(work.title, None)
+        self._console.print(
+            f"[yellow]{work.title}:[/yellow] {reason}; it goes on in {pause:.0f} s.", highlight=False, soft_wrap=True
+        )
+
+    def work_split(self, work: Work, pieces: Sequence[Work], reason: str) -> None:
+        """Says that a cohort was divided; its pieces go on from where it was."""
+        self._status.pop(work.title, None)
+        share = self._share.pop(work.title, 0.0)
+        self._seconds.pop(work.title, None)
+        for piece in pieces:
+            self._share[piece.title], self._seconds[piece.title] = share, max(piece.seconds, 1e-9)
+        names = " and ".join(piece.title for piece in pieces)
+        self._console.print(
+            f"[yellow]{work.title}:[/yellow] {reason}; it goes on as {names}.", highlight=False, soft_wrap=True
+        )
+
     def work_ended(self, work: Work, failure: str | None) -> None:
         """Shows the end of a work; a failure stays on the screen."""
         self._status.pop(work.title, None)
@@ -73,7 +104,8 @@ class Progress:
     def fraction(self) -> float:
         """The share of the estimated time that is done, 0..1."""
         total = sum(self._seconds.values())
-        return sum(self._share[title] * seconds for title, seconds in self._seconds.items()) / total if total else 1.0
+        done = sum(self._share[title] * seconds for title, seconds in list(self._seconds.items()))
+        return done / total if total else 1.0
 
     def _remaining(self) -> str:
         fraction, elapsed = self.fraction(), time.monotonic() - self._started

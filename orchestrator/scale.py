@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from datagen.digests import file_digest
 from datagen.errors import InputError
 from datagen.recipes import DiffusionRecipe, StyleRecipe
 from datagen.shards import MANIFEST, read_manifest
@@ -32,6 +33,9 @@ GENERATION_SETTINGS = {f.name for spec in (GeneratedDataset, OracleDataset) for 
 TRAINING_SETTINGS = {f.name for f in fields(TrainingSpec)}
 DATA_CHOICES = ("generator", "stylized", "real_share")
 """Keys of a point that say which data sets are meant, beside the settings of generated ones."""
+START = "start"
+"""Key of a point: "pretrained" starts from the scale's pretrained weights, "random" from none."""
+STARTS = ("random", "pretrained")
 
 
 @dataclass(frozen=True)
@@ -39,20 +43,28 @@ class Rates:
     """Measured speeds, for estimates: of one core or GPU.
 
     Attributes:
-        generated: images drawn a second.
-        trained: images a second of a training of the whole network, forward, backward and step.
+        denoised: steps of the denoiser a second, for one image; guidance takes two a step.
+        trained: views a second of a training of the whole network, forward, backward and step.
         prepared: images a second through decoding and views.
         startup: seconds until the first work begins.
         machine: where they were measured.
         stylized: images stylized a second.
     """
 
-    generated: float
+    denoised: float
     trained: float
     prepared: float
     startup: float
     machine: str
     stylized: float = 10.0
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """Weights that a training may start from: a safetensors file with timm's names, and how to get it."""
+
+    file: Path
+    hint: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +80,7 @@ class Scale:
         recipe: settings of `TrainingSpec`.
         rates: for cost estimates.
         style: how images are stylized, if they can be.
+        pretrained: weights of other data that the network may start from, if there are any.
         expected_images: how many images each split has, for a plan before they are imported.
         import_hint: how to get the real images.
         published: the data set's name in the papers' tables, if it is one of theirs.
@@ -81,6 +94,7 @@ class Scale:
     recipe: Mapping[str, Any]
     rates: Rates
     style: StyleRecipe | None = None
+    pretrained: Pretrained | None = None
     expected_images: Mapping[str, int] = field(default_factory=lambda: {"train": 1, "validation": 1})
     import_hint: str = ""
     published: str | None = None
@@ -110,6 +124,23 @@ class Scale:
         kind = "style network or pictures" if isinstance(spec, StylizedDataset) else "diffusion pipeline"
         return f"There is no {kind} in {absent}. {hint}".strip()
 
+    def how_to_get_weights(self) -> str:
+        """A sentence that says what pretrained weights are missing, and how to get them."""
+        assert self.pretrained is not None
+        return f"There are no pretrained weights in {self.pretrained.file}. Get them: {self.pretrained.hint}"
+
+    def lacks(self, point: Mapping[str, Any]) -> str | None:
+        """Why a point cannot be asked in this scale, a phrase; None if it can."""
+        if (generator := point.get("generator", DEFAULT_GENERATOR)) not in self.generators:
+            return f"the scale {self.name} has no generator {generator!r}"
+        if point.get("stylized") and self.style is None:
+            return f"the scale {self.name} does not say how to stylize"
+        if point.get(START) == "pretrained" and self.pretrained is None:
+            return f"the scale {self.name} has no pretrained weights"
+        if "_c" in point.get("prompt_style", "") and not all(wordnet_id for _, wordnet_id in self.classes):
+            return f"the classes of {self.name} are not in WordNet, so they have no {point['prompt_style']!r}"
+        return None
+
     def dataset(self, kind: str, choices: Mapping[str, Any] | None = None) -> DatasetSpec:
         """A data set.
 
@@ -119,7 +150,7 @@ class Scale:
                 kind is left aside.
 
         Raises:
-            InputError: the scale has no such generator, or a setting is out of range.
+            InputError: a setting is out of range.
         """
         choices = dict(choices or {})
         key = (kind, *sorted(choices.items()))
@@ -141,6 +172,9 @@ class Scale:
         """
         settings = {key: value for key, value in point.items() if key in TRAINING_SETTINGS}
         choices = {key: value for key, value in point.items() if key in DATA_CHOICES or key in GENERATION_SETTINGS}
+        if point.get(START) == "pretrained" and self.pretrained is not None:
+            file = self.pretrained.file
+            settings |= {"initial_weights": file_digest(file), "initial_weights_file": file}
         pretrained_on, _, trained_on = point["direction"].rpartition("->")
         labelled = {key: value for key, value in point.items() if key not in ("direction", *TRANSFER_ONLY)}
         if pretrained_on:
@@ -170,9 +204,7 @@ class Scale:
             return MixedDataset(
                 name=MIXED, class_names=first.class_names, first=first, second=second, share=share, label=f"{share:.0%}"
             )
-        if choices.get("stylized"):
-            if self.style is None:
-                raise InputError(f"The scale {self.name} says nothing about how images are stylized.")
+        if choices.get("stylized") and self.style is not None:
             content = self.dataset(kind, {key: value for key, value in choices.items() if key != "stylized"})
             return self.style.spec(kind, content, label="stylized")
         return self._synthetic(choices) if kind == SYNTHETIC else self._real(kind)
@@ -191,10 +223,6 @@ class Scale:
 
     def _synthetic(self, choices: Mapping[str, Any]) -> DatasetSpec:
         name = choices.get("generator", DEFAULT_GENERATOR)
-        if name not in self.generators:
-            raise InputError(
-                f"The scale {self.name} has no generator {name!r}. It has: {', '.join(sorted(self.generators))}."
-            )
         settings = {key: value for key, value in choices.items() if key in GENERATION_SETTINGS}
         label = point_label({key: value for key, value in choices.items() if key in {"generator", *settings}})
         recipe = self.generators[name]

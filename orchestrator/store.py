@@ -6,6 +6,8 @@ store/
   models/<fingerprint>/    weights.safetensors, model.json (spec, metrics by epoch), manifest.json
   partial/                 data sets being generated, cohorts being trained
   studies/<study>/<scale>/ tables and figures
+  logs/                    what the processes of works that failed or still run have said
+  owner.json               the lock: which sweep writes here
   mlflow.db, mlflow/       the default MLflow tracking store and its files
 """
 
@@ -14,19 +16,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from filelock import FileLock, Timeout
+from typing import Any, TextIO
 
 from datagen.errors import InputError
 from datagen.shards import MANIFEST, ShardRecord, damaged_files, file_sha256, read_manifest, write_json
 from datagen.spec import DatasetSpec, RealDataset
+from orchestrator.lock import is_alive, owned, read_owner
 from trainables.spec import TrainingSpec
 
 FORMAT = 1
@@ -89,24 +88,18 @@ class Store:
 
     @contextmanager
     def owned(self, purpose: str) -> Iterator[None]:
-        """Holds the store's lock: one sweep writes at a time. The system frees it if the owner dies.
+        """Holds the store's lock: one sweep writes at a time; a dead owner's lock is taken over (`orchestrator.lock`).
 
         Raises:
             InputError: another sweep holds it; the message says which and since when.
         """
-        note = self.root / "owner.json"
-        lock = FileLock(self.root / "lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise InputError(f"{_owner(note)} Wait until it ends, or choose another --store.") from None
-        try:
-            owner = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-            write_json(note, {"purpose": purpose, **owner})
+        with owned(self.root, purpose):
             yield
-        finally:
-            note.unlink(missing_ok=True)
-            lock.release()
+
+    def owner(self) -> tuple[str, bool] | None:
+        """Who holds the store, in words, and whether it is alive; None if nobody does."""
+        owner = read_owner(self.root)
+        return (owner.sentence(), is_alive(self.root, owner)) if owner else None
 
     def dataset_folder(self, spec: DatasetSpec) -> Path:
         """Where the shards of a data set are, or will be."""
@@ -119,6 +112,31 @@ class Store:
     def partial_folder(self, fingerprint: str) -> Path:
         """Where the unfinished work on an artifact or cohort is kept, so that it can go on after an interruption."""
         return self.root / "partial" / fingerprint
+
+    def tune_folder(self) -> Path:
+        """Where Ray Tune keeps the state that it writes and nobody reads."""
+        return self.root / "partial"
+
+    def open_log(self, name: str, header: str) -> TextIO:
+        """Opens the log `name` to append to; a new one begins with the line `header`."""
+        path = self.root / "logs" / f"{name}.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a", encoding="utf-8")
+        if file.tell() == 0:
+            file.write(f"{header}\n")
+            file.flush()
+        return file
+
+    def logs(self) -> Iterator[tuple[str, str]]:
+        """The header and the text of every log, the oldest first."""
+        for path in sorted((self.root / "logs").glob("*.log"), key=lambda path: path.stat().st_mtime_ns):
+            header, _, text = path.read_text(encoding="utf-8", errors="replace").partition("\n")
+            yield header, text
+
+    def remove_logs(self, name: str) -> None:
+        """Removes the logs of that name, of all its processes."""
+        for path in (self.root / "logs").glob(f"{name}.*.log"):
+            path.unlink(missing_ok=True)
 
     def study_folder(self, study: str, scale: str) -> Path:
         """Where a study's tables and figures are."""
@@ -197,6 +215,39 @@ class Store:
             return [f"{folder / MANIFEST} cannot be read"]
         return damaged_files(folder, shards, checksums=checksums)
 
+    def write_status(self, study: str, scale: str, status: Mapping[str, Any]) -> None:
+        """Keeps what a sweep says of itself while it runs, for other terminals and machines."""
+        folder = self.study_folder(study, scale)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "status.json", dict(status))
+
+    def read_status(self, study: str, scale: str) -> dict[str, Any]:
+        """What the last sweep of a study has said of itself; empty if there was none."""
+        try:
+            values: dict[str, Any] = json.loads((self.study_folder(study, scale) / "status.json").read_text())
+            return values
+        except (OSError, ValueError):
+            return {}
+
+    def write_speed(self, scale: str, speed: Mapping[str, float]) -> None:
+        """Keeps what a run has shown of the machine's speed, for later estimates."""
+        write_json(self.root / "speed.json", {**self._speeds(), scale: dict(speed)})
+
+    def read_speed(self, scale: str) -> dict[str, float]:
+        """What the last run in a scale has shown of the machine's speed; empty if there was none."""
+        return self._speeds().get(scale, {})
+
+    def _speeds(self) -> dict[str, dict[str, float]]:
+        try:
+            values: dict[str, dict[str, float]] = json.loads((self.root / "speed.json").read_text())
+            return values
+        except (OSError, ValueError):
+            return {}
+
+    def forget_epochs(self, spec: TrainingSpec) -> None:
+        """Removes the checkpoints of a training's whole cohort, so that it starts anew."""
+        shutil.rmtree(self.partial_folder(spec.cohort), ignore_errors=True)
+
     def clear_partial(self) -> None:
         """Removes what unfinished work has left; to be called when nothing is unfinished."""
         shutil.rmtree(self.root / "partial", ignore_errors=True)
@@ -227,19 +278,12 @@ class Store:
 _REPAIR = "Run the same command with --repair to have it made again."
 
 
-def _owner(note: Path) -> str:
-    try:
-        owner = json.loads(note.read_text())
-        return (
-            f"The store is in use: {owner['purpose']} runs on {owner['host']} (process {owner['pid']}) "
-            f"since {owner['since']}."
-        )
-    except (OSError, ValueError, KeyError):
-        return "The store is in use by another sweep."
-
-
 def _move(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
+    if (target / MANIFEST).is_file():
+        # A worker that outlived its driver for a moment has published the same.
+        shutil.rmtree(source, ignore_errors=True)
+        return
     if target.exists():
         # A folder without a manifest: what is left of a removed artifact.
         shutil.rmtree(target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,7 +13,6 @@ from trainables.spec import TrainingSpec
 
 if TYPE_CHECKING:
     from orchestrator.claims import Claim
-    from orchestrator.search import Search
 
 Point = Mapping[str, Any]
 """A point of a grid: "direction" and settings."""
@@ -43,6 +43,35 @@ class Figure(NamedTuple):
     logarithmic: bool = False
 
 
+class Range(NamedTuple):
+    """Values from `low` to `high` for a search to choose from, evenly or evenly in their logarithm."""
+
+    low: float
+    high: float
+    logarithmic: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """How points are chosen where they are not a grid: top-1 against labelled images, by Optuna, poor ones stopped.
+
+    Attributes:
+        space: for each setting of a training its values, or a `Range`; "frozen_layers" 0 trains from scratch.
+        trials: how many points to try.
+        random_first: how many of them at random, before what was learnt guides the choice.
+        first_rung: after how many epochs points are first compared.
+        reduction: one of so many goes on from a rung to the next.
+        seed: of the choice.
+    """
+
+    space: Mapping[str, Sequence[Any] | Range]
+    trials: int
+    random_first: int = 10
+    first_rung: int = 3
+    reduction: int = 3
+    seed: int = 0
+
+
 @dataclass(frozen=True)
 class Trial:
     """One point of a grid and one seed: one training, one row of the results."""
@@ -65,6 +94,7 @@ class Study:
             generated data sets, or one of `scale.DATA_CHOICES`; or several of them that go together, as a tuple of
             names, each value a tuple.
         drop: points of the product to leave out.
+        fixed: values that every point has unless it says otherwise.
         published: the table in the papers' results that this study repeats.
         variants: what the papers' table calls a point, by the point's values that are not in every table.
         claims: what the papers say of it, to be checked.
@@ -78,6 +108,7 @@ class Study:
     baselines: Sequence[str | Point] = ()
     axes: Mapping[str | tuple[str, ...], Sequence[Any]] = field(default_factory=dict)
     drop: Sequence[Drop] = ()
+    fixed: Point = field(default_factory=dict)
     published: str | None = None
     variants: Mapping[tuple[tuple[str, Any], ...], str] = field(default_factory=dict)
     claims: Sequence[Claim] = ()
@@ -92,28 +123,27 @@ class Study:
     def points(self) -> list[dict[str, Any]]:
         """Every point of the study: the baselines, then the grid, the last axis running fastest."""
         baselines = [{"direction": item} if isinstance(item, str) else dict(item) for item in self.baselines]
-        grid = [point for point in self._product() if self.reason_to_drop(point) is None]
-        return baselines + (grid if self.axes else [])
+        grid = [point for point in self._product() if self.reason_to_drop(point) is None] if self.axes else []
+        return [{**self.fixed, **point} for point in (*baselines, *grid)]
 
     def reason_to_drop(self, point: Point) -> str | None:
         """Why a point of the product is left out; None if it is not."""
         return next((drop.reason for drop in self.drop if drop.drops(point)), None)
 
-    def dropped(self) -> dict[str, int]:
-        """How many points of the product are left out, by reason."""
-        counts: dict[str, int] = {}
-        for point in self._product() if self.drop else ():
-            if (reason := self.reason_to_drop(point)) is not None:
-                counts[reason] = counts.get(reason, 0) + 1
-        return counts
-
     def trials(self, scale: Scale, seeds: int) -> list[Trial]:
-        """One trial for each point and seed, seeds 0 to `seeds` - 1."""
+        """One trial for each point that the scale can be asked and each seed, seeds 0 to `seeds` - 1."""
         return [
             Trial(point, seed, scale.training(point, seed, self.transfer_only))
             for point in self.points()
+            if scale.lacks(point) is None
             for seed in range(seeds)
         ]
+
+    def dropped(self, scale: Scale) -> dict[str, int]:
+        """How many points are left out, by reason: those the study drops, and those the scale cannot be asked."""
+        reasons = [self.reason_to_drop(point) for point in self._product()] if self.drop else []
+        reasons += [scale.lacks(point) for point in self.points()]
+        return dict(Counter(reason for reason in reasons if reason is not None))
 
     def _product(self) -> Iterator[dict[str, Any]]:
         for values in itertools.product(*self.axes.values()):

@@ -5,44 +5,33 @@ Exit codes: 0 all done; 1 some trials failed, the others finished; 2 wrong usage
 
 from __future__ import annotations
 
-import json
-import os
 import shlex
 import sys
-from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 
 from datagen.errors import InputError
+from orchestrator.calibration import calibrated
+from orchestrator.catalog import load
+from orchestrator.options import Options, execution_options, look, make_ready
 from orchestrator.overrides import apply_overrides
-from orchestrator.plan import make_plan, repair
-from orchestrator.plan_view import plan_document, show_plan, show_studies
+from orchestrator.plan import Plan, make_plan
+from orchestrator.plan_view import show_studies
 from orchestrator.run import run_study
+from orchestrator.search import with_searched
 from orchestrator.store import Store
-from orchestrator.study import load_scale, load_study
 
 
 @click.command(context_settings={"max_content_width": 110})
 @click.argument("study", required=False)
 @click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--scale", default="pocket", show_default=True, help="Data, generator, network and recipe.")
+@click.option("--scale", help="Data, generator, network and recipe, by name or file; pocket by default.")
 @click.option("--seeds", default=1, show_default=True, type=click.IntRange(1, 1000), help="Replicates of each trial.")
-@click.option("--plan", is_flag=False, flag_value="table", help="Show what would run, as a table or json; run nothing.")
-@click.option("--address", help="Join a running Ray cluster, for example auto or ray://host:10001.")
-@click.option("--store", default="store", show_default=True, type=click.Path(path_type=Path), help="Folder of results.")
-@click.option(
-    "--repair", "repairing", is_flag=True, help="Check every byte in the store, and make damaged parts again."
-)
+@execution_options
 def main(
-    study: str | None,
-    settings: tuple[str, ...],
-    scale: str,
-    seeds: int,
-    plan: str | None,
-    address: str | None,
-    store: Path,
-    repairing: bool,
+    study: str | None, settings: tuple[str, ...], scale: str | None, seeds: int, plan: str | None, **rest: Any
 ) -> None:
     r"""Runs a STUDY, or lists the studies if none is named.
 
@@ -57,25 +46,21 @@ def main(
         if study is None:
             show_studies(console)
             return
-        if plan not in (None, "table", "json"):
-            raise InputError(f"--plan shows a table or json, not {plan!r}.")
-        chosen, world = apply_overrides(load_study(study), load_scale(scale), settings)
-        opened = Store(store)
-        if plan is not None:
-            opened.check_format()
-            made = make_plan(chosen, world, seeds, opened)
-            if plan == "json":
-                print(json.dumps(plan_document(made), indent=2))
-            else:
-                show_plan(made, os.cpu_count() or 1, console)
+        options = Options(plan=plan, **rest)
+        chosen, world = apply_overrides(*load(study, scale), settings)
+        store = Store(options.store_folder)
+        world = calibrated(world, store)
+
+        def make(check: bool) -> Plan:
+            return with_searched(make_plan(chosen, world, seeds, store, check=check), store)
+
+        if options.looks_only:
+            store.check_format()
+            look(make(options.plan is not None), store, options, console)
             return
         command = shlex.join(["python", "-m", "orchestrator.sweep", *sys.argv[1:]])
-        with opened.open().owned(command):
-            if repairing:
-                for complaint in repair(make_plan(chosen, world, seeds, opened, check=False), opened):
-                    console.print(f"{complaint}; it will be made again.", highlight=False)
-            made = make_plan(chosen, world, seeds, opened)
-            sys.exit(run_study(made, opened, address, command, console))
+        with store.open().owned(command):
+            sys.exit(run_study(make_ready(make, store, options, console), store, options, command, console))
     except InputError as error:
         _complain(str(error))
         sys.exit(2)

@@ -24,6 +24,7 @@ from datagen.errors import InputError
 from datagen.identity import fingerprint_of
 from datagen.spec import DatasetSpec, GeneratedDataset
 from orchestrator.plan import Plan, Work
+from orchestrator.scale import REAL
 from orchestrator.store import Store, StoredModel
 from trainables.report import EpochReport
 from trainables.spec import TrainingSpec
@@ -50,8 +51,8 @@ def ui_command(uri: str) -> str:
 class Tracker:
     """A watcher of `run_plan` that writes what happens to MLflow; use as a context manager."""
 
-    def __init__(self, plan: Plan, store: Store) -> None:
-        self._plan, self._store = plan, store
+    def __init__(self, plan: Plan, store: Store, forced: Sequence[TrainingSpec] = ()) -> None:
+        self._plan, self._store, self._forced = plan, store, forced
         self._trials = {spec.fingerprint: spec for spec in plan.trials}
         self._runs: dict[str, str] = {}
         self._logged: dict[str, int] = {}
@@ -66,6 +67,8 @@ class Tracker:
     def __enter__(self) -> Tracker:
         self._thread.start()
         self._later(self._open_study)
+        for spec in self._forced:
+            self._later(self._supersede, spec)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -82,6 +85,20 @@ class Tracker:
         """What could not be written, after `__exit__`."""
         return self._lost
 
+    def works_added(self, works: Sequence[Work]) -> None:
+        """Knows the trials that a search suggests, but not the bases that they need, as trials of the study."""
+        for item in works:
+            self._trials |= {spec.fingerprint: spec for spec in item.members if self._is_searched(spec)}
+
+    def _is_searched(self, spec: TrainingSpec) -> bool:
+        return spec.source is not None or REAL in spec.direction
+
+    def work_stopped(self, work: Work, epoch: int) -> None:
+        """Closes the runs of trials that a search stopped."""
+        for spec in work.members:
+            if spec.fingerprint in self._trials:
+                self._later(self._close_stopped, spec, epoch)
+
     def work_started(self, work: Work) -> None:
         """Opens a run for each trial of the work."""
         for spec in work.members:
@@ -94,6 +111,19 @@ class Tracker:
             for fingerprint, row in progress.trials.items():
                 if fingerprint in self._trials:
                     self._later(self._log_epochs, fingerprint, [row])
+
+    def work_retried(self, work: Work, reason: str, pause: float) -> None:
+        """Notes on each trial's run why it started again."""
+        for spec in work.members:
+            if spec.fingerprint in self._trials:
+                self._later(self._tag, spec, "retried", reason)
+
+    def work_split(self, work: Work, pieces: Sequence[Work], reason: str) -> None:
+        """Notes on each trial's run that its cohort was divided."""
+        for piece in pieces:
+            for spec in piece.members:
+                if spec.fingerprint in self._trials:
+                    self._later(self._tag, spec, "split", f"{work.title} went on as {piece.title}: {reason}")
 
     def work_ended(self, work: Work, failure: str | None) -> None:
         """Closes the runs of trials that failed with their work; the others are closed from the store's record."""
@@ -109,7 +139,8 @@ class Tracker:
     ) -> None:
         """Brings every finished trial's run up to date with the store, and attaches the report to the study's run."""
         for fingerprint in models:
-            self._later(self._close_from_store, self._trials[fingerprint])
+            if fingerprint in self._trials:
+                self._later(self._close_from_store, self._trials[fingerprint])
         self._later(self._finish_study, files, note, complete)
 
     def _later(self, write: Callable[..., Any], *arguments: Any) -> None:
@@ -196,6 +227,19 @@ class Tracker:
         self._runs[spec.fingerprint] = run_id
         return run_id
 
+    def _supersede(self, spec: TrainingSpec) -> None:
+        """Moves the run of a trial that is forced to MLflow's bin: the new one is another run."""
+        if run_id := self._find(self._of_trial(spec)):
+            self._client.delete_run(run_id)
+
+    def _of_trial(self, spec: TrainingSpec) -> dict[str, str]:
+        from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+        return {"fingerprint": spec.fingerprint, MLFLOW_PARENT_RUN_ID: self._parent}
+
+    def _tag(self, spec: TrainingSpec, key: str, text: str) -> None:
+        self._client.set_tag(self._open_trial(spec), key, text[:5000])
+
     def _log_epochs(self, fingerprint: str, rows: Sequence[Mapping[str, float]]) -> None:
         from mlflow.entities import Metric
 
@@ -225,6 +269,11 @@ class Tracker:
             self._client.set_tag(run_id, "failure", failure[:5000])
         self._client.set_terminated(run_id, "FAILED" if failure else "FINISHED")
         self._ended.add(spec.fingerprint)
+
+    def _close_stopped(self, spec: TrainingSpec, epoch: int) -> None:
+        run_id = self._open_trial(spec)
+        self._client.set_tag(run_id, "stopped", f"after epoch {epoch}: others with as many images did better")
+        self._client.set_terminated(run_id, "KILLED")
 
     def _finish_study(self, files: Sequence[Path], note: str, complete: bool) -> None:
         from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +12,9 @@ from typing import Any
 from ray import tune
 
 from datagen.errors import InputError
-from datagen.spec import GeneratedDataset
+from datagen.spec import DatasetSpec, MadeDataset, MixedDataset
+from orchestrator.causes import LOST, MEMORY, understand
+from orchestrator.logs import WorkLog, forget, work_log
 from orchestrator.messages import ImagesDrawn, WorkFailed
 from orchestrator.plan import Work
 from orchestrator.store import Store
@@ -22,59 +23,83 @@ from trainables.spec import TrainingSpec
 
 @dataclass(frozen=True)
 class Resources:
-    """What one work may use: the store, the actors of a generation, and the GPUs of one worker."""
+    """What one work may use: the store, the actors of a generation, and the GPUs and CPUs of one worker."""
 
     store: Path
     generators: int
-    gpus_per_worker: float
+    gpus_per_worker: float = 0.0
+    cpus_per_worker: float = 1.0
 
 
-def run_work(config: dict[str, Any]) -> None:
-    """The function that Tune runs: does `config["work"]` and reports its progress under the key "report"."""
+def mindgap_work(config: dict[str, Any]) -> None:
+    """The function that Tune runs: does `config["work"]` and reports its progress under the key "report".
+
+    Whatever goes wrong is reported too, with its cause. (The dashboard shows the actor under this function's name.)
+    """
     work: Work = config["work"]
     resources: Resources = config["resources"]
 
     def report(progress: object) -> None:
         tune.report({"report": progress})
 
-    try:
-        if work.members:
-            _train(work, resources, report)
-        else:
-            _generate(work.makes[0], resources, report)  # type: ignore[arg-type]
-    except Exception as error:
-        reason = _lasting_reason(error)
-        if reason is None:
-            raise
-        report(WorkFailed(reason))
+    with work_log(Store(resources.store), work) as log:
+        try:
+            if work.members:
+                _train(work, resources, report, log)
+            else:
+                _generate(work.makes[0], resources, report)  # type: ignore[arg-type]
+        except Exception as error:
+            cause, reason, trial = understand(error)
+            log.say_error(error)
+            report(WorkFailed(cause, reason, trial))
+            if cause in (LOST, MEMORY):
+                # Tune replaces the process of a trial that raised: this one's device or connections may be broken.
+                raise
 
 
-def _generate(spec: GeneratedDataset, resources: Resources, report: Callable[[object], None]) -> None:
+def _generate(spec: MadeDataset, resources: Resources, report: Callable[[object], None]) -> None:
     from datagen.generate import generate
+    from datagen.statistics import dataset_statistics
 
     store = Store(resources.store)
+    folder = store.partial_folder(spec.fingerprint)
     generate(
         spec,
-        store.partial_folder(spec.fingerprint),
+        folder,
         workers=resources.generators,
         gpus_per_worker=resources.gpus_per_worker,
+        sources={part.fingerprint: store.dataset_folder(part) for part in spec.made_from},
         on_progress=lambda done: report(ImagesDrawn(done, spec.images)),
     )
+    dataset_statistics(folder)
     store.publish_dataset(spec)
 
 
-def _train(work: Work, resources: Resources, report: Callable[[object], None]) -> None:
+def _train(work: Work, resources: Resources, report: Callable[[object], None], log: WorkLog) -> None:
+    store = Store(resources.store)
     if work.workers == 1:
-        train_and_publish(work.members, resources.store, report)
+        failures = train_and_publish(work.members, resources.store, functools.partial(_told, report, log))
+        for title, failure in failures.items():
+            log.say(f"{title} failed: {failure}")
+        if failures:
+            return
     else:
         from orchestrator.distributed import train_with_ray_train
 
-        train_with_ray_train(work.members, resources)
+        train_with_ray_train(work, resources)
+        if any(store.read_model(spec).failure for spec in work.members):
+            return
+    forget(store, work)
+
+
+def _told(report: Callable[[object], None], log: WorkLog, progress: Any) -> None:
+    log.say(f"epoch {progress.epoch} of {progress.epochs} done")
+    report(progress)
 
 
 def train_and_publish(
     members: tuple[TrainingSpec, ...], root: Path, report: Callable[[object], None], world: Any = None
-) -> None:
+) -> dict[str, str]:
     """Trains a cohort from what the store holds, continuing where an earlier run stopped, and publishes each result.
 
     Args:
@@ -82,6 +107,9 @@ def train_and_publish(
         root: the store's folder.
         report: called with an `EpochReport` after every epoch.
         world: a `trainables.world.World`; by default alone on this process's device.
+
+    Returns:
+        The reason of each training that failed, by its title.
 
     Raises:
         InputError: the data or the source's weights are damaged.
@@ -100,8 +128,6 @@ def train_and_publish(
         # One process a core with one thread each: two threads were slower than one (reference/pocket.md, Threads).
         torch.set_num_threads(1)
     store, spec = Store(root), members[0]
-    if world.device.type == "cpu" and spec.precision == "float16":
-        raise InputError("precision=float16 needs a GPU (on CPUs the loss was not a number); use bfloat16 or float32.")
     source = None
     if spec.source is not None:
         store.check(spec.source, checksums=True)
@@ -111,10 +137,11 @@ def train_and_publish(
     checkpoint = CohortCheckpoint(store.partial_folder(spec.cohort))
     results = train_cohort(
         members,
-        _images(store, spec, "train"),
-        _images(store, spec, "validation"),
+        _images(store, spec.train),
+        _images(store, spec.validation),
         source,
         world=world,
+        folders=_folders(store, spec),
         checkpoint=checkpoint,
         report=report,
     )
@@ -124,15 +151,25 @@ def train_and_publish(
                 result.spec,
                 result.history,
                 result.failure,
-                functools.partial(save_file, timm_checkpoint(spec.model, result.state)),
+                functools.partial(save_file, timm_checkpoint(spec.network, result.state)),
                 dataclasses.asdict(result.normalization),
             )
         checkpoint.discard([result.spec.fingerprint for result in results])
+    return {result.spec.title: result.failure for result in results if result.failure is not None}
 
 
-def _images(store: Store, spec: TrainingSpec, kind: str) -> Any:
-    dataset = spec.train if kind == "train" else spec.validation
-    return _decoded(store.dataset_folder(dataset))
+def _images(store: Store, spec: DatasetSpec) -> Any:
+    if not isinstance(spec, MixedDataset):
+        return _decoded(store.dataset_folder(spec))
+    from trainables.mixtures import mixture
+
+    return mixture(_images(store, spec.first), _images(store, spec.second), spec.share, spec.dataset_seed)
+
+
+def _folders(store: Store, spec: TrainingSpec) -> dict[str, Path]:
+    """Where statistics of whole sets are stored; a mixture has no place of its own."""
+    sets = {"train": spec.train, "validation": spec.validation}
+    return {kind: store.dataset_folder(part) for kind, part in sets.items() if not isinstance(part, MixedDataset)}
 
 
 @functools.lru_cache(maxsize=4)
@@ -144,15 +181,3 @@ def _decoded(folder: Path) -> Any:
     if complaints := damaged_files(folder, read_manifest(folder).shards, checksums=True):
         raise InputError(f"{complaints[0]}. Run the same command with --repair to have it made again.")
     return load_images(folder)
-
-
-def _lasting_reason(error: BaseException | None) -> str | None:
-    """The user's mistake or the full disk behind an exception, through all wrappers; None if a retry may help."""
-    while error is not None:
-        if isinstance(error, InputError):
-            return str(error)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-            where = f" ({error.filename})" if error.filename else ""
-            return f"{error.strerror}{where}. Free space, then give the same command again: it goes on from here."
-        error = getattr(error, "cause", None) or error.__cause__
-    return None

@@ -31,8 +31,8 @@ TRANSFER = TrainingSpec(train=REAL, validation=VALIDATION, source=BASE, frozen_l
 GOLDEN = {
     "real": "8a1d7bce27add9b2ac85f9d8ead1721f2dff7c7b53731de78a0ee6c295a368b0",
     "synthetic": "36236bbe2b3d23e3a6c0c7e7a50270325b2b18ce755f4f3a1a175270c602720c",
-    "base": "542fa0f3aac1de6cf9d4611fb9ef451e76135f5e2bfcd3130348f814e7d43271",
-    "transfer": "c95f763fa2b100308d5a6f06341595bc799da9b89856f2f6d502d70a638830a0",
+    "base": "d9a49fac5cc32923e49ae53d21d182565594407f3b9a66905a3f30f1ec03df03",
+    "transfer": "a7c8fac909666a64098fb1910481dbf0bf5d5463cde5f38d5ea6957704925fab",
 }
 
 
@@ -85,6 +85,18 @@ def test_a_change_far_down_changes_everything_made_from_it() -> None:
     assert replace(TRANSFER, source=other_base).fingerprint != TRANSFER.fingerprint
 
 
+def test_one_worker_is_the_same_with_batchnorm_synchronized_or_not() -> None:
+    assert replace(BASE, sync_batchnorm=False).fingerprint == BASE.fingerprint
+    assert replace(BASE, sync_batchnorm=True, workers=4).fingerprint == BASE.fingerprint
+
+
+def test_batchnorm_of_each_worker_alone_is_another_training_for_each_number_of_workers() -> None:
+    own = [replace(BASE, sync_batchnorm=False, workers=workers) for workers in (1, 2, 4)]
+    assert len({spec.fingerprint for spec in own}) == 3
+    assert len({spec.cohort for spec in own}) == 3
+    assert [spec.described()["sync_batchnorm"] for spec in own] == [True, 2, 4]
+
+
 def test_a_cohort_is_all_that_differs_in_freeze_depth_only() -> None:
     assert TRANSFER.at_depth(3).cohort == TRANSFER.cohort
     assert replace(TRANSFER, seed=1).cohort != TRANSFER.cohort
@@ -102,6 +114,7 @@ def test_a_cohort_is_all_that_differs_in_freeze_depth_only() -> None:
         ({"views": "blur"}, "views must be one of none, .* not 'blur'"),
         ({"frozen_layers": 0}, "needs a source"),
         ({"warmup_epochs": 100}, "warmup_epochs"),
+        ({"workers": 21}, "workers=21 is more than there are images in a batch"),
     ],
 )
 def test_a_wrong_value_is_refused_with_what_is_allowed(change: dict, sentence: str) -> None:

@@ -13,13 +13,15 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from trainables.layers import LAYERS, Layer, classifier_name, layer_count
-from trainables.models import CosineClassifier, build_layers, timm_checkpoint
+from datagen.errors import InputError
+from datagen.shards import file_sha256
+from trainables.layers import LAYERS, Layer, classifier_name, layers_of_network
+from trainables.models import CosineClassifier, build_layers, check_network, load_initial_weights, timm_checkpoint
 
 
 @pytest.mark.parametrize("model", ["resnet50", "resnet50_slim"])
 def test_resnet50_has_the_papers_18_layers(model: str) -> None:
-    assert layer_count(model) == 18
+    assert len(layers_of_network(model)) == 18
     names = [layer.name for layer in LAYERS[model]]
     assert (names[0], names[1], names[16], names[17]) == ("stem", "layer1.0", "layer4.2", "head")
 
@@ -55,7 +57,7 @@ def test_the_layers_in_order_compute_what_timms_network_computes(model: str, siz
     layers = build_layers(model, 10, seed=0, head=head).eval()
     network = timm.create_model(model, num_classes=10)
     if head == "cosine":
-        name = classifier_name(model)
+        name = classifier_name(LAYERS[model])
         network.set_submodule(name, CosineClassifier(network.get_submodule(name).in_features, 10, 0.1))
     network.load_state_dict(layers.timm_state())
     views = torch.randn(2, 3, size, size)
@@ -95,7 +97,7 @@ def test_building_a_network_leaves_torchs_random_state_alone() -> None:
 @pytest.mark.parametrize("head", ["cosine", "linear"])
 def test_timm_loads_the_weights_by_checkpoint_path(model: str, head: str, tmp_path: Path) -> None:
     state = build_layers(model, 10, seed=0, head=head).timm_state()
-    contiguous = {key: value.contiguous() for key, value in timm_checkpoint(model, state).items()}
+    contiguous = {key: value.contiguous() for key, value in timm_checkpoint(LAYERS[model], state).items()}
     save_file(contiguous, tmp_path / "weights.safetensors")
     network = timm.create_model(model, num_classes=10, checkpoint_path=str(tmp_path / "weights.safetensors"))
     loaded = network.state_dict()
@@ -113,8 +115,52 @@ def test_a_wrong_layer_list_is_an_error_at_start(
     layers: tuple[Layer, ...], sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(LAYERS, "resnet50_slim", layers)
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises(InputError, match=sentence):
         build_layers("resnet50_slim", 3, seed=0)
+
+
+RESNET18 = ("stem=conv1 bn1 act1 maxpool", "layer1", "layer2", "layer3", "layer4", "head=global_pool fc")
+
+
+def test_any_timm_network_can_be_cut_by_naming_its_layers() -> None:
+    network = layers_of_network("resnet18", RESNET18)
+    check_network("resnet18", network, 32)
+    layers = build_layers("resnet18", 3, 0, network=network)
+    assert [len(a) for a in layers.after_each_layer(torch.randn(2, 3, 32, 32))] == [2] * 7
+
+
+@pytest.mark.parametrize(
+    ("model", "layers", "sentence"),
+    [
+        ("resnet18", RESNET18[1:], "misses bn1"),
+        ("resnet18", (*RESNET18[:-1], "head=global_pool classifier"), "names classifier, which the network"),
+        ("resnet18", ("stem=conv1 bn1 maxpool", *RESNET18[1:]), "do not compute what timm's network computes"),
+        ("resnet18", (*RESNET18[:-1], "head=fc"), "cannot be applied one after the other"),
+        ("resnet18", ("fc", *RESNET18[:-1], "pool=global_pool"), "is no linear classifier"),
+        ("resnet_18", RESNET18, "timm has no network 'resnet_18'. Did you mean"),
+    ],
+)
+def test_a_users_layer_list_with_a_mistake_is_told(model: str, layers: tuple[str, ...], sentence: str) -> None:
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        check_network(model, layers_of_network(model, layers), 32)
+
+
+def test_a_training_may_start_from_weights_of_timms(tmp_path: Path) -> None:
+    network = layers_of_network("resnet18", RESNET18)
+    pretrained = timm.create_model("resnet18", num_classes=7).state_dict()
+    file = tmp_path / "model.safetensors"
+    save_file(pretrained, file)
+    layers = build_layers("resnet18", 3, 0, network=network)
+    head = layers.timm_state()["fc.weight"].clone()
+    load_initial_weights(layers, network, file, file_sha256(file))
+    state = layers.timm_state()
+    assert all(torch.equal(state[key], pretrained[key]) for key in state if not key.startswith("fc."))
+    assert torch.equal(state["fc.weight"], head)
+    with pytest.raises(InputError, match="has changed since the plan"):
+        load_initial_weights(layers, network, file, "0" * 64)
+    save_file({key: value for key, value in pretrained.items() if key != "conv1.weight"}, file)
+    with pytest.raises(InputError, match=r"it has no conv1.weight of shape \(64, 3, 7, 7\)"):
+        load_initial_weights(layers, network, file, file_sha256(file))
 
 
 def test_the_cosine_classifier_is_cosine_over_temperature() -> None:

@@ -6,8 +6,8 @@ import pytest
 
 from datagen.errors import InputError
 from datagen.spec import GeneratedDataset
+from orchestrator.catalog import load_scale, load_study
 from orchestrator.overrides import apply_overrides, settings
-from orchestrator.study import load_scale, load_study
 
 STUDY, SCALE = load_study("layer_importance"), load_scale("pocket")
 
@@ -18,8 +18,8 @@ def applied(*assignments: str) -> tuple:
 
 def test_a_setting_of_the_recipe_reaches_every_trial() -> None:
     study, scale = applied("epochs=3", "learning_rate=1/2", "fraction=1/8")
-    for spec in study.trials(scale, 1):
-        assert (spec.epochs, spec.learning_rate, spec.fraction) == (3, 0.5, 0.125)
+    for trial in study.trials(scale, 1):
+        assert (trial.spec.epochs, trial.spec.learning_rate, trial.spec.fraction) == (3, 0.5, 0.125)
 
 
 def test_a_setting_of_the_generator_reaches_the_synthetic_images() -> None:

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from datagen.errors import InputError
+from orchestrator.catalog import load_scale, load_study, scale_names, study_names
 from orchestrator.cost import cohort_seconds
 from orchestrator.execute import seconds_to_the_end
 from orchestrator.overrides import apply_overrides
@@ -17,7 +18,6 @@ from orchestrator.plan import Plan, make_plan, split_cohort
 from orchestrator.plan_view import plan_document
 from orchestrator.run import run_study
 from orchestrator.store import Store
-from orchestrator.study import load_scale, load_study, scale_names, study_names
 from trainables.spec import TrainingSpec
 
 SCALE = load_scale("pocket")
@@ -140,15 +140,14 @@ def test_a_plan_without_data_or_generator_says_what_is_missing_and_how_to_get_it
     elsewhere = replace(
         SCALE,
         images=tmp_path / "images",
-        generator=tmp_path / "generator",
+        generators={"default": replace(SCALE.generators["default"], pipeline=tmp_path / "pipeline", hint="Get it.")},
         import_hint="Import them.",
-        generator_hint="Download it.",
     )
     plan = make_plan(STUDY, elsewhere, 1, store)
     assert len(plan.trials) == 36
     assert plan.lacking == (
         f"The real images are not in {tmp_path / 'images'}. Import them.",
-        f"There is no diffusion pipeline in {tmp_path / 'generator'}. Download it.",
+        f"There is no diffusion pipeline in {tmp_path / 'pipeline'}. Get it.",
     )
     assert plan.seconds() > 0
     with pytest.raises(InputError, match="Import them"):

@@ -41,6 +41,11 @@ def test_the_peak_scales_with_the_batch(base_spec: TrainingSpec) -> None:
     assert max(learning_rates(small, STEPS)) == pytest.approx(0.025)
 
 
+def test_the_peak_can_be_read_as_it_stands(base_spec: TrainingSpec) -> None:
+    small = replace(base_spec, batch_size=64, learning_rate=0.1, learning_rate_scaling="none")
+    assert max(learning_rates(small, STEPS)) == pytest.approx(0.1)
+
+
 def test_only_matrices_decay() -> None:
     layers = build_layers("resnet50_slim", 3, seed=0)
     decayed, plain = parameter_groups(layers.named_parameters(), 1e-4)

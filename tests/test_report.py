@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from orchestrator.catalog import load_scale, load_study
 from orchestrator.overrides import apply_overrides
 from orchestrator.plan import Plan, make_plan
 from orchestrator.report import Report, write_report
 from orchestrator.results import finished_models, point_table, trial_table, with_published
 from orchestrator.store import Store
-from orchestrator.study import load_scale, load_study
 from trainables.spec import TrainingSpec
 
 GENERATOR = np.random.default_rng(0)
@@ -80,8 +80,10 @@ def test_what_is_missing_or_failed_is_shown_as_such(tmp_path: Path) -> None:
     assert statuses["synthetic->real N=16 s0"] == "missing"
     assert statuses["real->synthetic N=1 s0"] == "failed"
     page = report.files[0].read_text()
-    assert page.count("missing") == 2 * 3
-    assert "Failed: real->synthetic N=1 s0." in page
+    assert page.count("| missing") == 2 * 3
+    assert "Failed: real->synthetic N=1 s0: the training loss was nan in epoch 2" in page
+    assert "Missing: synthetic->real N=16 s0." in page
+    assert "Of 8 trials 1 are missing and 1 failed." in report.verdict
 
 
 def test_a_pocket_result_never_stands_beside_published_numbers(tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ from mlflow import MlflowClient
 
 from datagen.errors import InputError
 from orchestrator import tracking
+from orchestrator.catalog import load_scale, load_study
 from orchestrator.overrides import apply_overrides
 from orchestrator.plan import Plan, make_plan
 from orchestrator.results import finished_models
 from orchestrator.store import Store
-from orchestrator.study import load_scale, load_study
 from orchestrator.tracking import Tracker, check_tracking
 from trainables.report import EpochReport
 

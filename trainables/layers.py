@@ -2,12 +2,16 @@
 
 Freeze depth N counts these layers from the input. The papers count 18 for ResNet-50 (stem, 16 bottlenecks, head;
 Mind the Gap, section 4.2) and 18 for TinyViT-5M (Fine-Tuning Role, appendix). No torch here, so that a plan can be
-made without loading it. To add a timm classifier, name its layers here, the linear classifier as the last module.
+made without loading it. Of any other timm classifier a `TrainingSpec` names the `layers`, the linear classifier as the
+last module of the last one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from datagen.errors import InputError
 
 CHANNELS_LAST, CHANNELS_FIRST = "@channels_last", "@channels_first"
 
@@ -59,11 +63,26 @@ LAYERS: dict[str, tuple[Layer, ...]] = {
 """Every network that can be cut, by the name used in a `TrainingSpec`."""
 
 
-def classifier_name(model: str) -> str:
+def layers_of_network(model: str, own: Sequence[str] = ()) -> tuple[Layer, ...]:
+    """The layers of a network, head included.
+
+    Args:
+        model: a key of `LAYERS`, or with `own` any name of timm's.
+        own: the layers of another network, each "name=module module ..." or the name of its one module.
+
+    Raises:
+        InputError: the network is not known and `own` is empty.
+    """
+    if own:
+        named = [text.partition("=") for text in own]
+        return tuple(Layer(name, tuple((modules or name).split())) for name, _, modules in named)
+    if model not in LAYERS:
+        raise InputError(
+            f"model must be one of {', '.join(LAYERS)}, not {model!r}; of another network of timm's name the layers."
+        )
+    return LAYERS[model]
+
+
+def classifier_name(layers: Sequence[Layer]) -> str:
     """The name of a network's classifier, the last module of its last layer."""
-    return LAYERS[model][-1].modules[-1]
-
-
-def layer_count(model: str) -> int:
-    """Number of layers of a network, head included."""
-    return len(LAYERS[model])
+    return layers[-1].modules[-1]

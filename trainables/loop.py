@@ -6,36 +6,42 @@ what its members would have trained alone.
 
 from __future__ import annotations
 
+import functools
+import logging
 import math
+import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
 from datagen.identity import derived_seed
 from trainables.checkpoint import CohortCheckpoint
 from trainables.data import ImageSet, epoch_batches, fraction_subset, steps_per_epoch
-from trainables.layers import layer_count
+from trainables.features import KeptFeatures, may_keep
 from trainables.recipe import learning_rates
 from trainables.report import EpochReport
 from trainables.spec import TrainingSpec
 from trainables.statistics import IMAGENET, PixelStatistics, statistics_of
+from trainables.timers import Timers
 from trainables.trunk import Branch, Trunk, evaluation_mode, layers_of
 from trainables.views import Views, evaluation_view
 from trainables.world import World
 
 EVALUATION_BATCH = 250
-"""Images of one evaluation batch; the result does not depend on it (but see `_evaluation_batches`)."""
+"""Images of one evaluation batch; the result does not depend on it (but see `_batches_by_statistics`)."""
 
 
 @dataclass(frozen=True)
 class Trained:
     """The result of one training: the whole network's state under timm's names, and its metrics by epoch.
 
-    `normalization` is that of the training images.
+    `normalization` is that of the training images, `history` has the rows of `EpochReport.trials`.
     """
 
     spec: TrainingSpec
@@ -52,6 +58,7 @@ def train_cohort(
     source: dict[str, Tensor] | None = None,
     *,
     world: World | None = None,
+    folders: Mapping[str, Path] | None = None,
     checkpoint: CohortCheckpoint | None = None,
     report: Callable[[EpochReport], None] = lambda report: None,
 ) -> list[Trained]:
@@ -63,21 +70,25 @@ def train_cohort(
         validation: the images to evaluate on after every epoch.
         source: the state of the network whose first layers are taken over; None from scratch.
         world: this worker among its peers; alone on the CPU by default.
+        folders: where the sets "train" and "validation" are, for the statistics that are stored with them.
         checkpoint: where to continue from and to save to after every epoch.
         report: called after every epoch.
 
-    A member whose loss is not finite is given up at the end of its epoch and marked as failed; the others go on.
+    A member whose loss is not finite is given up at the end of its epoch, one that raises at once; both are marked as
+    failed, and the others go on.
 
     Raises:
+        BranchError: a member has raised and there are several workers.
         ValueError: the members are not of one cohort.
     """
     if len({member.cohort for member in members}) != 1:
         raise ValueError("All members of a cohort must be alike but for their freeze depth.")
     world = world or World()
-    cohort = _Cohort(members, train, validation, source, world)
+    cohort = _Cohort(members, train, validation, source, world, folders or {})
     first = checkpoint.restore(cohort.trunk, cohort.branches) if checkpoint else 0
     for epoch in range(first + 1, members[0].epochs + 1):
         started = time.perf_counter()
+        cohort.timers.start()
         cohort.train_epoch(epoch)
         cohort.evaluate(epoch, started)
         if checkpoint and world.rank == 0:
@@ -86,6 +97,21 @@ def train_cohort(
         if not cohort.running:
             break
     return [cohort.result(branch) for branch in cohort.branches]
+
+
+class BranchError(RuntimeError):
+    """A branch has raised where several workers train it: the cohort can go on without the trial at fault."""
+
+    def __init__(self, fingerprint_at_fault: str, reason: str) -> None:
+        super().__init__(reason)
+        self.fingerprint_at_fault = fingerprint_at_fault
+
+    def __reduce__(self) -> tuple[type[BranchError], tuple[str, str]]:
+        return type(self), (self.fingerprint_at_fault, str(self))
+
+
+_DEVICE = re.compile("OutOfMemoryError|CUDA|CUDNN|CUBLAS")
+"""Errors of a GPU and its libraries, which torch mostly raises as RuntimeError."""
 
 
 class _Cohort:
@@ -98,22 +124,28 @@ class _Cohort:
         validation: ImageSet,
         source: dict[str, Tensor] | None,
         world: World,
+        folders: Mapping[str, Path],
     ) -> None:
-        self.spec, self.world = members[0], world
-        self.trunk = _build_trunk(members, source, world.device)
-        self.branches = [Branch(member, world.wrap, world.device) for member in members]
+        self.spec, self.world, self.timers = members[0], world, Timers(world.device)
+        self.trunk = _build_trunk(members, source, world)
+        wrap = functools.partial(_replica, world=world, synchronized=self.spec.sync_batchnorm)
+        self.branches = [Branch(member, wrap, world.device) for member in members]
         self._train, self._validation = train, validation
         self._positions = fraction_subset(
             train.labels, self.spec.fraction, self.spec.seed, balanced=self.spec.fraction_sampling == "balanced"
         )
-        exact = self.spec.normalization == "exact"
-        # "Exact" is read as: each set by its own statistics, the training images that are used, the validation images.
-        self._statistics = statistics_of(train, self._positions) if exact else IMAGENET
-        everything = torch.arange(len(validation))
-        self._validation_statistics = statistics_of(validation, everything) if exact else IMAGENET
+        self._statistics = self._validation_statistics = IMAGENET
+        if self.spec.normalization == "exact":
+            self._statistics = statistics_of(train, self._positions, folders.get("train"))
+            self._validation_statistics = self._statistics
+            if self.spec.exact_statistics == "own":
+                everything = torch.arange(len(validation))
+                self._validation_statistics = statistics_of(validation, everything, folders.get("validation"))
         self._views = Views(self.spec, len(train), self._statistics)
         self._steps = steps_per_epoch(len(self._positions), self.spec.batch_size)
         self._rates = learning_rates(self.spec, self._steps)
+        self._features = KeptFeatures(len(train)) if may_keep(self.spec) else None
+        self._timings: dict[str, float] = {}
 
     @property
     def running(self) -> list[Branch]:
@@ -124,12 +156,43 @@ class _Cohort:
         batches = epoch_batches(self._positions, self.spec.batch_size, self.spec.seed, epoch)
         for rate, batch in zip(rates, batches, strict=False):
             positions = self.world.share(batch)
-            groups = self._views(self._train.images[positions], positions, epoch)
+            weight = self.world.weight(positions, batch)
+            activations = self._activations(positions, epoch)
             labels = self._train.labels[positions].to(self.world.device)
-            # Each resolution is a pass of its own, so that BatchNorm sees them apart, as in t-ReX.
-            activations = [self.trunk(views.to(self.world.device), training=True) for views in groups]
+            self.timers.lap("trunk")
             for branch in self.running:
-                branch.step([group[branch.spec.frozen_layers] for group in activations], labels, rate)
+                cut = [group[branch.spec.frozen_layers] for group in activations]
+                with self._its_own_failure(branch, epoch):
+                    branch.step(cut, labels, rate, self.timers, weight)
+
+    @contextmanager
+    def _its_own_failure(self, branch: Branch, epoch: int) -> Iterator[None]:
+        """What a branch raises fails that branch; what its device or a file raises is the matter of all."""
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error, OSError | torch.AcceleratorError) or _DEVICE.search(f"{type(error)} {error}"):
+                raise
+            reason = f"{type(error).__name__} in epoch {epoch}: {error}".splitlines()[0]
+            if self.world.size > 1:
+                # The other workers may wait for this branch's gradients: nobody can go on.
+                raise BranchError(branch.spec.fingerprint, reason) from error
+            logging.getLogger(__name__).warning("%s failed", branch.spec.title, exc_info=error)
+            branch.failure = reason
+
+    def _activations(self, positions: Tensor, epoch: int) -> list[dict[int, Tensor]]:
+        """What the trunk makes of the views of the images at positions [batch], for each resolution of views."""
+        if self._features and (known := self._features.get(positions)):
+            return [known]
+        images = self._train.images[positions]
+        self.timers.lap("data")
+        groups = [views.to(self.world.device) for views in self._views(images, positions, epoch)]
+        self.timers.lap("views")
+        # Each resolution is a pass of its own, so that BatchNorm sees them apart, as in t-ReX.
+        activations = [self.trunk(views, training=True) for views in groups]
+        if self._features:
+            self._features.keep(positions, activations[0])
+        return activations
 
     def evaluate(self, epoch: int, started: float) -> None:
         """Evaluates every running branch on each validation image once, and writes the epoch into its history."""
@@ -137,47 +200,66 @@ class _Cohort:
         classes = len(self.spec.train.class_names)
         accuracies = [_Accuracy(classes, self.world.device) for _ in running]
         modules = [self.trunk.layers, *(branch.layers for branch in running)]
-        with evaluation_mode(modules, self.spec.normalization == "batchnorm_train"):
-            for batch in self._evaluation_batches():
+        if not self.spec.sync_batchnorm:
+            for module in modules:
+                self.world.align(module)
+        by_batch = self._evaluates_by_batch(epoch)
+        drifting = self.spec.batchnorm_evaluation_statistics == "drifting"
+        with evaluation_mode(modules, by_batch=by_batch, drifting=drifting):
+            for batch in self._batches_by_statistics() if by_batch else self._evaluation_batches():
                 images = self._validation.images[batch]
                 views = evaluation_view(images, self.spec, self._validation_statistics).to(self.world.device)
                 labels = self._validation.labels[batch].to(self.world.device)
                 activations = self.trunk(views, training=False)
                 for branch, accuracy in zip(running, accuracies, strict=True):
                     accuracy.update(branch.logits(activations[branch.spec.frozen_layers]), labels)
-        weights = [_work(branch.spec) for branch in running]
-        for branch, accuracy, weight in zip(running, accuracies, weights, strict=True):
+        measured = [accuracy.compute() for accuracy in accuracies]
+        self.timers.lap("evaluation")
+        seconds = time.perf_counter() - started
+        for branch, metrics in zip(running, measured, strict=True):
             loss = float(self.world.mean(branch.take_mean_loss()))
             if not math.isfinite(loss):
                 branch.failure = f"the training loss was {loss} in epoch {epoch}"
                 continue
-            seconds = (time.perf_counter() - started) * weight / sum(weights)
-            branch.history.append(
-                {
-                    "epoch": epoch,
-                    **accuracy.compute(),
-                    "train_loss": loss,
-                    "learning_rate": self._rates[epoch * self._steps - 1],
-                    "seconds": seconds,
-                }
-            )
+            rate = self._rates[epoch * self._steps - 1]
+            branch.history.append({"epoch": epoch, **metrics, "train_loss": loss, "learning_rate": rate})
+        timings = self.timers.take()
+        for branch, share in _shares(self.running):
+            parts = {f"seconds_{part}": spent * share for part, spent in timings.items()}
+            branch.history[-1].update({"seconds": seconds * share, **parts})
+        self._timings = timings
 
-    def _evaluation_batches(self) -> tuple[Tensor, ...]:
-        """This worker's validation images, each once.
+    def _evaluates_by_batch(self, epoch: int) -> bool:
+        """Whether BatchNorm takes its statistics from the evaluation batch in this epoch."""
+        always = self.spec.batchnorm_evaluation_epochs == "every"
+        return self.spec.normalization == "batchnorm_train" and (always or epoch == self.spec.epochs)
 
-        BatchNorm by the batch depends on who is in it: then batches are the training's size and shuffled, for in label
-        order one batch would hold two or three classes.
+    def _evaluation_batches(self) -> Sequence[Tensor]:
+        """This worker's validation images, each once."""
+        return self.world.share(torch.arange(len(self._validation))).split(EVALUATION_BATCH)
+
+    def _batches_by_statistics(self) -> Sequence[Tensor]:
+        """This worker's part of batches whose composition counts: about the training's size, all nearly alike.
+
+        A small last batch would have statistics of few images; one of a single image may have none.
         """
-        if self.spec.normalization != "batchnorm_train":
-            return self.world.share(torch.arange(len(self._validation))).split(EVALUATION_BATCH)
-        generator = torch.Generator().manual_seed(derived_seed(self.spec.seed, "evaluation"))
-        order = torch.randperm(len(self._validation), generator=generator)
-        return self.world.share(order).split(self.spec.batch_size)
+        order = self._validation.labels.argsort(stable=True)
+        if self.spec.batchnorm_evaluation_order == "shuffled":
+            generator = torch.Generator().manual_seed(derived_seed(self.spec.seed, "evaluation"))
+            order = torch.randperm(len(order), generator=generator)
+        batches = max(1, round(len(order) / self.spec.batch_size))
+        return [self.world.share(batch) for batch in order.tensor_split(batches)]
 
     def report(self, epoch: int) -> EpochReport:
+        """Closes the epoch's account of time and tells what is known after it."""
+        # Not in the history that a checkpoint holds: it cannot know how long it takes.
+        self.timers.lap("checkpoint")
+        self._timings["checkpoint"] = self.timers.take()["checkpoint"]
+        for branch, share in _shares(self.running):
+            branch.history[-1]["seconds_checkpoint"] = self._timings["checkpoint"] * share
         trials = {branch.spec.fingerprint: branch.history[-1] for branch in self.running}
         failures = {b.spec.fingerprint: b.failure for b in self.branches if b.failure is not None}
-        return EpochReport(epoch, self.spec.epochs, trials, failures)
+        return EpochReport(epoch, self.spec.epochs, trials, failures, self._timings)
 
     def result(self, branch: Branch) -> Trained:
         """The whole network: the trunk's values below the cut, the branch's above."""
@@ -203,16 +285,24 @@ class _Accuracy:
         return {name: float(metric.compute()) * 100 for name, metric in self._metrics.items()}
 
 
-def _build_trunk(members: Sequence[TrainingSpec], source: dict[str, Tensor] | None, device: torch.device) -> Trunk:
+def _build_trunk(members: Sequence[TrainingSpec], source: dict[str, Tensor] | None, world: World) -> Trunk:
     spec = members[0]
     cuts = [member.frozen_layers for member in members]
     layers = layers_of(spec, last=max(cuts))
     if source is not None:
         with torch.no_grad():
             layers.load_timm_state(source)
-    return Trunk(layers.to(device), cuts, spec.frozen_batchnorm, spec.precision)
+    trunk = Trunk(layers.to(world.device), cuts, spec.frozen_batchnorm, spec.precision)
+    if spec.sync_batchnorm:
+        world.synchronized(layers)
+    return trunk
 
 
-def _work(spec: TrainingSpec) -> float:
-    """A branch's share of a cohort's time, roughly: the layers it trains, and one for what all do."""
-    return 1.0 + layer_count(spec.model) - spec.frozen_layers
+def _replica(module: nn.Module, *, world: World, synchronized: bool) -> nn.Module:
+    return world.wrap(world.synchronized(module) if synchronized else module)
+
+
+def _shares(branches: Sequence[Branch]) -> list[tuple[Branch, float]]:
+    """Each branch's share of a cohort's time, roughly: the layers it trains, and one for what all do."""
+    weights = [1.0 + branch.spec.depth - branch.spec.frozen_layers for branch in branches]
+    return [(branch, weight / sum(weights)) for branch, weight in zip(branches, weights, strict=True)]

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import click
 import timm
 import torch
 from rich.console import Console
 from rich.table import Table
+from safetensors.torch import load_file
 from timm.models.resnet import Bottleneck, ResNet
 from torch import Tensor, nn
 from torch.nn import functional
 
+from datagen.errors import InputError
 from datagen.identity import derived_seed
-from trainables.layers import CHANNELS_FIRST, CHANNELS_LAST, LAYERS, Layer, classifier_name
+from datagen.shards import file_sha256
+from trainables.layers import CHANNELS_FIRST, CHANNELS_LAST, LAYERS, Layer, classifier_name, layers_of_network
 
 SLIM_WIDTH = 8
 """Channels of the slim ResNet-50's first stage (64 in the full one): 0.38 M parameters, 1.3 MMAC at 32 px."""
@@ -120,6 +125,7 @@ def build_layers(
     classes: int,
     seed: int,
     *,
+    network: tuple[Layer, ...] = (),
     head: str = "cosine",
     temperature: float = 0.1,
     first: int = 0,
@@ -128,20 +134,22 @@ def build_layers(
     """Layers `first` + 1 to `last` of a freshly initialized network; by default all of them.
 
     A layer's initial values depend on `seed` alone, not on `first`, so branches of different depth start out alike.
-    `head` is "cosine" (with `temperature`) or "linear", timm's own with bias.
+    `network` lists its layers, by default those of `LAYERS`. `head` is "cosine" (with `temperature`) or "linear",
+    timm's own with bias.
 
     Raises:
-        ValueError: the model's layer list misses a parameter or names one twice.
+        InputError: timm has no such network, or the list misses a parameter or names one twice.
     """
+    listed = network or layers_of_network(model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(seed, "initialization"))
-        network = _BUILDERS[model](classes) if model in _BUILDERS else _timm_network(model, classes)
+        module = _BUILDERS[model](classes) if model in _BUILDERS else _timm_network(model, classes)
+        _check_layers(model, module, listed)
         if head == "cosine":
-            name = classifier_name(model)
-            features = getattr(network.get_submodule(name), "in_features")  # noqa: B009 - unknown to the type checker
-            network.set_submodule(name, CosineClassifier(features, classes, temperature))
-    _check_layers(model, network)
-    layers = Layers(network, LAYERS[model][first:last])
+            name = classifier_name(listed)
+            features = getattr(module.get_submodule(name), "in_features")  # noqa: B009 - unknown to the type checker
+            module.set_submodule(name, CosineClassifier(features, classes, temperature))
+    layers = Layers(module, listed[first:last])
     # 1.3 times faster than the default layout on CPUs (31.8 against 41.6 ms a step of 64 slim images), more on GPUs.
     return layers.to(memory_format=torch.channels_last)
 
@@ -150,8 +158,15 @@ def _timm_network(model: str, classes: int) -> nn.Module:
     """A network of timm's by its name, with its own default initialization."""
     # t-ReX keeps the last BatchNorm of each block at weight 1 (papers.md, section 1, initialization).
     options = {"zero_init_last": False} if model.startswith("resnet") else {}
+    if not timm.is_model(model):
+        raise InputError(f"timm has no network {model!r}. {_nearest_network(model)}")
     network: nn.Module = timm.create_model(model, num_classes=classes, **options)
     return network
+
+
+def _nearest_network(model: str) -> str:
+    close = difflib.get_close_matches(model, timm.list_models(), n=3, cutoff=0.4)
+    return f"Did you mean {' or '.join(close)}?" if close else "timm.list_models() has the names."
 
 
 def _resnet50_slim(classes: int) -> ResNet:
@@ -179,18 +194,48 @@ _BUILDERS: dict[str, Callable[[int], nn.Module]] = {"resnet50_slim": _resnet50_s
 """Networks that are not timm's by name."""
 
 
-def _check_layers(model: str, network: nn.Module) -> None:
-    listed = [
-        f"{name}.{key}"
-        for layer in LAYERS[model]
-        for name in layer.modules
-        for key, _ in _part(network, name).named_parameters()
-    ]
+def _check_layers(model: str, network: nn.Module, layers: Sequence[Layer]) -> None:
+    names = [name for layer in layers for name in layer.modules]
+    modules = dict(network.named_modules())
+    if unknown := [name for name in names if name not in modules and name not in _LAYOUTS]:
+        raise InputError(f"The layer list of {model} names {unknown[0]}, which the network does not have.")
+    listed = [f"{name}.{key}" for name in names for key, _ in _part(network, name).named_parameters()]
     actual = {key for key, _ in network.named_parameters()}
     if missing := actual - set(listed):
-        raise ValueError(f"The layer list of {model} misses {min(missing)}.")
+        raise InputError(f"The layer list of {model} misses {min(missing)}.")
     if len(listed) != len(set(listed)):
-        raise ValueError(f"The layer list of {model} names a parameter twice.")
+        twice = next(name for name in listed if listed.count(name) > 1)
+        raise InputError(f"The layer list of {model} names {twice} twice.")
+    if not isinstance(modules[classifier_name(layers)], nn.Linear):
+        last = classifier_name(layers)
+        raise InputError(f"The last module of {model}'s layer list, {last}, is no linear classifier.")
+
+
+def check_network(model: str, network: tuple[Layer, ...], image_size: int) -> None:
+    """Checks that layers listed by a user, applied in order, compute what timm's network computes.
+
+    A list may name every parameter and yet lack an activation or a pooling between two modules.
+
+    Raises:
+        InputError: they do not, or the list is wrong, or timm has no such network.
+    """
+    layers = build_layers(model, 2, 0, network=network, head="linear").eval()
+    whole = _timm_network(model, 2).eval()
+    whole.load_state_dict(layers.timm_state())
+    views = torch.randn(2, 3, image_size, image_size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        try:
+            same = torch.allclose(layers(views), whole(views), rtol=1e-3, atol=1e-4)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"The layers listed for {model} cannot be applied one after the other: {reason}"
+            ) from error
+    if not same:
+        raise InputError(
+            f"The layers listed for {model}, one after the other, do not compute what timm's network computes. "
+            "A module without parameters may be missing, such as an activation or a pooling."
+        )
 
 
 def _ends(layers: tuple[Layer, ...]) -> set[int]:
@@ -201,13 +246,33 @@ def _ends(layers: tuple[Layer, ...]) -> set[int]:
     return ends
 
 
-def timm_checkpoint(model: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+def load_initial_weights(layers: Layers, network: Sequence[Layer], file: Path | None, digest: str) -> None:
+    """Loads all layers but the classifier from a safetensors file with timm's names, such as its pretrained weights.
+
+    Raises:
+        InputError: the file is missing, has another sha256 than `digest`, or lacks a value of the right shape.
+    """
+    if file is None or not file.is_file():
+        raise InputError(f"There are no weights to start from in {file}. Put them there.")
+    if file_sha256(file) != digest:
+        raise InputError(f"{file} has changed since the plan was made. Give the command again.")
+    state = load_file(file)
+    with torch.no_grad():
+        for key, value in layers.timm_state().items():
+            if key.startswith(f"{classifier_name(network)}."):
+                continue
+            if key not in state or state[key].shape != value.shape:
+                raise InputError(f"{file} does not fit the network: it has no {key} of shape {tuple(value.shape)}.")
+            value.copy_(state[key])
+
+
+def timm_checkpoint(layers: Sequence[Layer], state: dict[str, Tensor]) -> dict[str, Tensor]:
     """A whole network's state as `timm.create_model(model, num_classes=..., checkpoint_path=...)` loads it.
 
     timm's classifier has a bias and the cosine classifier none: it gets one of zeros. (The cosine and its temperature
     are not timm's, so only the features are the trained network's; the sidecar says which head it was.)
     """
-    name = classifier_name(model)
+    name = classifier_name(layers)
     weight = state[f"{name}.weight"]
     return {f"{name}.bias": torch.zeros(len(weight)), **state}
 
@@ -219,7 +284,7 @@ def layer_table(model: str, classes: int = 1000) -> Table:
     for heading, justify in (("N", "right"), ("layer", "left"), ("modules", "left"), ("parameters", "right")):
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]
     parts = dict(zip(layers.names, layers.parts, strict=True))
-    for number, layer in enumerate(LAYERS[model], 1):
+    for number, layer in enumerate(layers_of_network(model), 1):
         count = sum(parameter.numel() for name in layer.modules for parameter in parts[name].parameters())
         table.add_row(str(number), layer.name, ", ".join(layer.modules), f"{count:,}")
     return table

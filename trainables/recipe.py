@@ -15,10 +15,11 @@ from trainables.spec import TrainingSpec
 def learning_rates(spec: TrainingSpec, steps_per_epoch: int) -> list[float]:
     """The learning rate of every step.
 
-    The peak is `learning_rate` x batch / 256. Warm-up is linear from 0 to the peak, both ends included; then
-    min + (peak - min)(1 + cos(pi i / n)) / 2 for i = 0..n-1 (Fine-Tuning Role, Eq. 3; t-ReX's schedule).
+    The peak is `learning_rate` x batch / 256, or `learning_rate` itself (`learning_rate_scaling`). Warm-up is linear
+    from 0 to the peak, both ends included; then min + (peak - min)(1 + cos(pi i / n)) / 2 for i = 0..n-1 (Fine-Tuning
+    Role, Eq. 3; t-ReX's schedule).
     """
-    peak = spec.learning_rate * spec.batch_size / 256
+    peak = spec.learning_rate * (spec.batch_size / 256 if spec.learning_rate_scaling == "batch" else 1)
     warmup = spec.warmup_epochs * steps_per_epoch
     decay = spec.epochs * steps_per_epoch - warmup
     rising = [peak * step / max(1, warmup - 1) for step in range(warmup)]

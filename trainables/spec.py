@@ -1,15 +1,54 @@
-"""What a trained model is: data, network, recipe, and how much of it was taken over frozen from which base."""
+"""What a trained model is: data, network, recipe, and how much of it was taken over frozen from which base.
+
+Where the papers can be read in more than one way, the reading is a setting. Here they are with their values, the
+default first, and why it is the default. P1 is Mind the Gap, P2 Fine-Tuning Role, t-ReX the code that both build on.
+
+`learning_rate_scaling`: batch, none
+    The peak is 0.1 x batch / 256 in P2 (Eq. 3) and in t-ReX, where the batch is that of all GPUs together. 0.1 at a
+    batch of 256 and 0.025 at 64 are both this reading, chosen by `batch_size`. "none": P1's "up to 0.1" as it stands.
+`frozen_batchnorm`: eval, train
+    P1 calls N = 17 linear probing, so the features are fixed. "train": P1 says that frozen parameters are not updated
+    and nothing of statistics, which drift under t-ReX's `model.train()`.
+`fraction_sampling`: balanced, random
+    The papers draw at random and speak of balanced sets; equal shares of each class leave out a noise that is not the
+    question. Both are nested: the 1/8 set lies in the 1/4 set.
+`exact_statistics`: own, training
+    P1 normalizes by "the respective dataset ... during both training and evaluation", and code of the same laboratory
+    gives each set a norm of its own. "training": validation images by the training images'. Whole images, not crops.
+`sync_batchnorm`: True, False
+    t-ReX always converts, and with it a result does not depend on `workers`.
+`batchnorm_evaluation_order`: shuffled, by_label
+    Under `normalization=batchnorm_train`. t-ReX does not shuffle; but in label order a batch of 64 holds two or three
+    classes, and statistics of those hurt, where P1 reports a gain.
+`batchnorm_evaluation_epochs`: every, last
+    Accuracies are means over the last five epochs, which should be of one kind. "last": as that laboratory's code has
+    it, only the last epoch is evaluated by the batch.
+`batchnorm_evaluation_statistics`: kept, drifting
+    An evaluation should leave no trace. "drifting": as in that code, validation batches move the running statistics,
+    which changes no accuracy of this training but what transfers from the model.
+`decay_attention_biases`: True, False
+    TinyViT's are matrices, which t-ReX's rule decays; timm exempts them.
+`head`: cosine, linear
+    P1's smallest training losses lie right above the floor of a cosine head at temperature 0.1.
+
+Not settings: layers above the cut start from the network's default initialization and train for all epochs, warm-up
+included (P2: "the same number of epochs"); AugMix has no Jensen-Shannon term (`trainables.views.augmix`).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 from datagen.errors import InputError
 from datagen.identity import Spec, fingerprint_of, identity, runtime
 from datagen.spec import DatasetSpec
-from trainables.layers import LAYERS, layer_count
+from trainables.layers import Layer, layers_of_network
 
+FRACTALS = "fractals"
+"""PixMix's mixing set when the user points to no pictures."""
 VIEWS = ("none", "autoaugment", "pytorch_example", "augmix", "pixmix", "dino_multicrop")
 
 
@@ -37,9 +76,24 @@ class TrainingSpec(Spec):
     normalization: str = identity(
         "imagenet",
         choices=("imagenet", "exact", "batchnorm_train"),
-        help="exact: each data set by its own statistics; batchnorm_train: BatchNorm by the evaluation batch",
+        help="exact: by the data's statistics; batchnorm_train: BatchNorm by the evaluation batch",
     )
-    model: str = identity("resnet50", help="a network of trainables.layers.LAYERS")
+    exact_statistics: str = identity(
+        "own",
+        choices=("own", "training"),
+        help="of normalization=exact: validation images by their own statistics or by the training images'",
+    )
+    batchnorm_evaluation_order: str = identity(
+        "shuffled", choices=("shuffled", "by_label"), help="of the validation images under batchnorm_train"
+    )
+    batchnorm_evaluation_epochs: str = identity(
+        "every", choices=("every", "last"), help="which epochs batchnorm_train evaluates by the batch"
+    )
+    batchnorm_evaluation_statistics: str = identity(
+        "kept", choices=("kept", "drifting"), help="drifting: batchnorm_train moves BatchNorm's running statistics"
+    )
+    model: str = identity("resnet50", help="a network of trainables.layers.LAYERS, or any of timm's with `layers`")
+    layers: tuple[str, ...] = identity((), help="of a network not in LAYERS: name=module module ..., the head last")
     head: str = identity("cosine", choices=("cosine", "linear"))
     temperature: float = identity(0.1, above=0, help="of the cosine classifier")
     views: str = identity("pytorch_example", choices=VIEWS, help="augmentation of the training images")
@@ -47,6 +101,7 @@ class TrainingSpec(Spec):
     local_size: int = identity(96, minimum=8, help="side of dino_multicrop's local crops, pixels")
     local_crops: int = identity(8, minimum=0, help="how many of them")
     minimum_crop: float = identity(0.08, above=0, maximum=1, help="smallest share of the area a random crop keeps")
+    mixing_pictures: str = identity(FRACTALS, help="pixmix: fractals, or the digest of a folder of pictures")
     frozen_batchnorm: str = identity(
         "eval",
         choices=("eval", "train"),
@@ -54,7 +109,11 @@ class TrainingSpec(Spec):
     )
     epochs: int = identity(100, minimum=1)
     batch_size: int = identity(256, minimum=1, help="images a step, over all workers")
-    learning_rate: float = identity(0.1, above=0, help="peak rate for a batch of 256; scales with the batch")
+    sync_batchnorm: bool = identity(True, help="BatchNorm over the images of all workers, not of each worker's alone")
+    learning_rate: float = identity(0.1, above=0, help="peak rate, for a batch of 256 if it scales with the batch")
+    learning_rate_scaling: str = identity(
+        "batch", choices=("batch", "none"), help="batch: the peak is learning_rate x batch_size / 256; none: as given"
+    )
     final_learning_rate: float = identity(1e-6, minimum=0)
     warmup_epochs: int = identity(10, minimum=0)
     precision: str = identity(
@@ -64,13 +123,15 @@ class TrainingSpec(Spec):
     weight_decay: float = identity(1e-4, minimum=0, help="of parameters with more than one dimension")
     decay_attention_biases: bool = identity(True, help="TinyViT's are matrices: t-ReX's rule decays them, timm's not")
     seed: int = identity(0, minimum=0)
+    initial_weights: str = identity("", help="sha256 of weights that all layers but the head start from, or nothing")
+    initial_weights_file: Path | None = runtime(None, help="the safetensors file that holds them, with timm's names")
+    label: str = runtime("", help="what tells the training from its neighbours, for example augmix")
     workers: int = runtime(1, minimum=1, help="data-parallel workers of one training")
+    mixing_folder: Path | None = runtime(None, help="where the mixing pictures are")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.model not in LAYERS:
-            raise InputError(f"model must be one of {', '.join(LAYERS)}, not {self.model!r}.")
-        head = layer_count(self.model)
+        head = self.depth
         if self.frozen_layers > head:
             raise InputError(
                 f"frozen_layers must be from 0 (train all) to {head - 1} (train the head only) or {head} "
@@ -78,10 +139,44 @@ class TrainingSpec(Spec):
             )
         if (self.source is None) != (self.frozen_layers == 0):
             raise InputError("frozen_layers above 0 needs a source to take the layers from, and 0 takes none.")
-        if self.source is not None and self.source.model != self.model:
+        if self.source is not None and (self.source.model, self.source.layers) != (self.model, self.layers):
             raise InputError(f"The source is a {self.source.model}; its layers do not fit a {self.model}.")
+        if self.initial_weights and self.source is not None:
+            raise InputError("A training takes its first weights from a source or from a file, not from both.")
         if self.warmup_epochs >= self.epochs:
             raise InputError(f"warmup_epochs ({self.warmup_epochs}) must be less than epochs ({self.epochs}).")
+        if self.workers > self.train_images or self.workers > self.batch_size:
+            raise InputError(f"workers={self.workers} is more than there are images in a batch.")
+
+    def canonical(self) -> dict[str, Any]:
+        """The identity fields as plain values, without what has no effect here."""
+        return {**super().canonical(), **self._effective()}
+
+    def described(self) -> dict[str, Any]:
+        """The identity fields as plain values with nested specs spelled out, without what has no effect here."""
+        return {**super().described(), **self._effective()}
+
+    def _effective(self) -> dict[str, Any]:
+        """The identity fields that depend on others.
+
+        One worker's BatchNorm sees the whole batch, synchronized or not, so `sync_batchnorm` then changes nothing; of
+        several it does, and without it their number matters too and stands in its place. Only pixmix mixes pictures.
+        """
+        together = self.sync_batchnorm or self.workers == 1
+        return {
+            "sync_batchnorm": True if together else self.workers,
+            "mixing_pictures": self.mixing_pictures if self.views == "pixmix" else FRACTALS,
+        }
+
+    @property
+    def network(self) -> tuple[Layer, ...]:
+        """The layers of the network, head included."""
+        return layers_of_network(self.model, self.layers)
+
+    @property
+    def depth(self) -> int:
+        """How many layers the network has, head included."""
+        return len(self.network)
 
     @cached_property
     def cohort(self) -> str:
@@ -108,7 +203,8 @@ class TrainingSpec(Spec):
         """A readable name, for example "synthetic->real N=16 s0"."""
         depth = f" N={self.frozen_layers}" if self.source else ""
         share = f" 1/{round(1 / self.fraction)}" if self.fraction < 1 else ""
-        return f"{self.direction}{depth}{share} s{self.seed}"
+        label = f" {self.label}" if self.label else ""
+        return f"{self.direction}{depth}{share}{label} s{self.seed}"
 
     def at_depth(self, frozen_layers: int) -> TrainingSpec:
         """The same training at another freeze depth."""

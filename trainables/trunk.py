@@ -9,17 +9,32 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainables.models import Layers, build_layers
+from trainables.models import Layers, build_layers, load_initial_weights
 from trainables.recipe import build_optimizer
 from trainables.spec import TrainingSpec
+from trainables.synchronization import batchnorm_layers
+from trainables.timers import Timers
 
 
 def layers_of(spec: TrainingSpec, *, first: int = 0, last: int | None = None) -> Layers:
-    """Layers `first` + 1 to `last` of the spec's network, freshly initialized from its seed."""
-    classes = len(spec.train.class_names)
-    return build_layers(
-        spec.model, classes, spec.seed, head=spec.head, temperature=spec.temperature, first=first, last=last
+    """Layers `first` + 1 to `last` of the spec's network, initialized from its seed or, but for the head, from a file.
+
+    Raises:
+        InputError: the file is not the one that the spec names, or does not fit the network.
+    """
+    layers = build_layers(
+        spec.model,
+        len(spec.train.class_names),
+        spec.seed,
+        network=spec.network,
+        head=spec.head,
+        temperature=spec.temperature,
+        first=first,
+        last=last,
     )
+    if spec.initial_weights:
+        load_initial_weights(layers, spec.network, spec.initial_weights_file, spec.initial_weights)
+    return layers
 
 
 def mixed_precision(device: torch.device, precision: str) -> torch.autocast:
@@ -75,31 +90,47 @@ class Branch:
         self.trains = any(True for _ in self.layers.parameters())
         self.module = wrap(AllCrops(self.layers)) if self.trains else AllCrops(self.layers)
         self.optimizer = build_optimizer(self.layers, spec) if self.trains else None
+        if spec.precision == "float16":
+            self._start_momentum()
         self.scaler = torch.amp.GradScaler(device.type, enabled=spec.precision == "float16")
         self.history: list[dict[str, float]] = []
         self.failure: str | None = None
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=device)
         self._steps = 0
 
-    def step(self, groups: list[Tensor], labels: Tensor, learning_rate: float) -> None:
+    def step(
+        self, groups: list[Tensor], labels: Tensor, learning_rate: float, timers: Timers, weight: float = 1.0
+    ) -> None:
         """One step of SGD on the activations at the cut, one tensor for each resolution of views.
 
-        The loss is the plain mean over all crops of all images, each with its image's label of `labels` [batch]. It is
-        kept on the device, to be read once an epoch.
+        The loss is the plain mean over all crops of all images, each with its image's label of `labels` [batch], times
+        `weight` (of this worker's share, see `World.weight`). It is kept on the device, to be read once an epoch.
         """
         self.layers.train()
         with mixed_precision(labels.device, self.spec.precision):
             logits = self.module(groups)
-            loss = functional.cross_entropy(logits, labels.repeat(len(logits) // len(labels)))
+            loss = functional.cross_entropy(logits, labels.repeat(len(logits) // len(labels))) * weight
+        timers.lap("forward")
         if self.optimizer is not None:
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate
             self.optimizer.zero_grad(set_to_none=True)
             self.scaler.scale(loss).backward()
+            timers.lap("backward")
             self.scaler.step(self.optimizer)
             self.scaler.update()
         self._loss_sum += loss.detach()
         self._steps += 1
+        timers.lap("step")
+
+    def _start_momentum(self) -> None:
+        """Momentum of zeros, which the first step turns into its gradient, as torch does without.
+
+        The scaler skips a step whose gradients overflow, commonly the first: the fused optimizer has then made its
+        momentum without a value, and the next step would read whatever was in memory (torch 2.15).
+        """
+        for parameter in self.layers.parameters() if self.optimizer is not None else ():
+            self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter, requires_grad=False)  # type: ignore[union-attr]
 
     def logits(self, activation: Tensor) -> Tensor:
         """Logits [batch, classes] of one resolution, without gradient, in the mode that the layers are in."""
@@ -134,22 +165,22 @@ class Branch:
 
 
 @contextmanager
-def evaluation_mode(modules: Sequence[nn.Module], batch_statistics: bool) -> Iterator[None]:
-    """Puts modules in evaluation mode; with `batch_statistics` their BatchNorm layers normalize by the batch instead.
+def evaluation_mode(modules: Sequence[nn.Module], *, by_batch: bool, drifting: bool = False) -> Iterator[None]:
+    """Puts modules in evaluation mode; `by_batch`, their BatchNorm layers normalize by the batch instead.
 
-    Nothing is left behind: no running statistic changes, whatever the mode. (Those of Mind the Gap, Table 1, row 3, do,
-    which has no effect on a pass that does not read them.)
+    Those layers then move their running statistics with every batch. Afterwards these are put back to what they were,
+    unless `drifting`.
     """
-    layers = [layer for module in modules for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)]
-    kept = [(layer.momentum, layer.num_batches_tracked) for layer in layers]
     for module in modules:
         module.eval()
-    if batch_statistics:
-        for layer in layers:
-            layer.train()
-            layer.momentum, layer.num_batches_tracked = 0.0, None
+    layers = batchnorm_layers(*modules) if by_batch else []
+    kept = [] if drifting else [(buffer, buffer.clone()) for layer in layers for buffer in layer.buffers()]
+    for layer in layers:
+        layer.train()
     try:
         yield
     finally:
-        for layer, (momentum, tracked) in zip(layers, kept, strict=True):
-            layer.momentum, layer.num_batches_tracked = momentum, tracked
+        for layer in layers:
+            layer.eval()
+        for buffer, value in kept:
+            buffer.copy_(value)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from trainables.synchronization import synchronize_batchnorm
+
 
 @dataclass(frozen=True)
 class World:
@@ -24,9 +26,17 @@ class World:
         """This worker's part of a global batch [n]: every `size`-th element, the same whatever order they came in."""
         return batch[self.rank :: self.size]
 
+    def weight(self, share: Tensor, batch: Tensor) -> float:
+        """What to weight the mean over this worker's `share` by, for the workers' mean to be that over the `batch`."""
+        return len(share) * self.size / len(batch)
+
     def wrap(self, module: nn.Module) -> nn.Module:
         """The module as one of `size` replicas that average their gradients."""
         return module if self.size == 1 else DistributedDataParallel(module)
+
+    def synchronized(self, module: nn.Module) -> nn.Module:
+        """The module with BatchNorm over the batches of all workers."""
+        return module if self.size == 1 else synchronize_batchnorm(module, self.device)
 
     def mean(self, value: Tensor) -> Tensor:
         """The mean of a tensor over all workers."""
@@ -34,3 +44,9 @@ class World:
             return value
         torch.distributed.all_reduce(value)
         return value / self.size
+
+    def align(self, module: nn.Module) -> None:
+        """Gives the module the first worker's buffers: where BatchNorm is not synchronized, each has its own."""
+        if self.size > 1:
+            for buffer in module.buffers():
+                torch.distributed.broadcast(buffer, 0)

@@ -7,6 +7,7 @@ for a global batch of 256 (t-ReX: four GPUs of 64); the other is `batch_size=64`
 from pathlib import Path
 
 from datagen.class_lists import IMAGENET100
+from experiments.datasets import imagenet100_sd14, imagenet100_sd21, imagenet100_stylized, imagenet100_unclip
 from orchestrator.scale import Rates, Scale
 
 SCALE = Scale(
@@ -19,21 +20,12 @@ SCALE = Scale(
         "Import them from the folders of ImageNet that hold the 100 classes: "
         "python -m datagen.import_images --name imagenet100 --train DIR --val DIR; or give images=DIR."
     ),
-    generator=Path("models/stable-diffusion-v1-4"),
-    generator_hint=(
-        "Put CompVis/stable-diffusion-v1-4 there, weights as safetensors, or give generator=DIR: "
-        "hf download CompVis/stable-diffusion-v1-4 --exclude '*.bin' '*.ckpt' --local-dir models/stable-diffusion-v1-4"
-    ),
-    generation={
-        "images_per_class": 1300,
-        "steps": 50,
-        "guidance": 2.0,
-        "width": 512,
-        "height": 384,
-        "precision": "float16",
-        "image_format": "jpeg",
-        "images_at_once": 16,
+    generators={
+        "default": imagenet100_sd14.RECIPE,
+        "untuned": imagenet100_sd21.RECIPE,
+        "oracle": imagenet100_unclip.RECIPE,
     },
+    style=imagenet100_stylized.RECIPE,
     recipe={
         "model": "resnet50",
         "image_size": 224,
@@ -44,6 +36,6 @@ SCALE = Scale(
         "learning_rate": 0.1,
         "precision": "float16",
     },
-    rates=Rates(generated=2.0, trained=1000, prepared=50_000, startup=60, machine="an A100 by others, not here"),
+    rates=Rates(denoised=200, trained=2470, prepared=50_000, startup=60, machine="an A100 by others, not here"),
     published="imagenet100",
 )

@@ -1,36 +1,30 @@
 """Oxford-IIIT Pet: the second paper's second scale. TinyViT-5M at 224 px, batch 32.
 
-Fine-Tuning Role, section 3.1 and Tables 4 and 5. The paper's images come from SDXL with LCM-LoRA and prompts of
-attributes; the generator here is a Stable Diffusion pipeline with the plain prompt "a photo of a <breed>".
+Fine-Tuning Role, section 3.1 and Tables 4 and 5. Synthetic images come from SDXL with LCM-LoRA.
 """
 
 from pathlib import Path
 
 from datagen.class_lists import OXFORD_PETS
-from orchestrator.scale import Rates, Scale
+from experiments.datasets import imagenet100_stylized, oxford_pets_sdxl
+from orchestrator.scale import Pretrained, Rates, Scale
 
 SCALE = Scale(
     name="oxford_pets",
-    summary="Oxford-IIIT Pet (37 breeds, 3,680 images), Stable Diffusion (265 images a breed), TinyViT-5M at 224 px.",
+    summary="Oxford-IIIT Pet (37 breeds, 3,680 images), SDXL with LCM-LoRA (265 images a breed), TinyViT-5M at 224 px.",
     classes=tuple((image_class.name, image_class.wordnet_id) for image_class in OXFORD_PETS),
     images=Path("store/imported/oxford_pets"),
     expected_images={"train": 3_680, "validation": 3_669},
     import_hint=(
-        "Sort trainval and test into a folder for each breed, and import them: "
-        "python -m datagen.import_images --name oxford_pets --train DIR --val DIR; or give images=DIR."
+        "Import them from the unpacked download: python -m datagen.import_images --name oxford_pets --pets DIR; "
+        "or give images=DIR."
     ),
-    generator=Path("models/stable-diffusion-v1-4"),
-    generator_hint="Put a Stable Diffusion pipeline there, weights as safetensors, or give generator=DIR.",
-    generation={
-        "images_per_class": 265,
-        "steps": 50,
-        "guidance": 2.0,
-        "width": 512,
-        "height": 512,
-        "precision": "float16",
-        "image_format": "jpeg",
-        "images_at_once": 16,
-    },
+    generators={"default": oxford_pets_sdxl.RECIPE},
+    style=imagenet100_stylized.RECIPE,
+    pretrained=Pretrained(
+        Path("models/tiny_vit_5m_224.dist_in22k_ft_in1k/model.safetensors"),
+        "hf download timm/tiny_vit_5m_224.dist_in22k_ft_in1k --local-dir models/tiny_vit_5m_224.dist_in22k_ft_in1k",
+    ),
     recipe={
         "model": "tiny_vit_5m_224",
         "image_size": 224,
@@ -41,6 +35,6 @@ SCALE = Scale(
         "learning_rate": 0.1,
         "precision": "float16",
     },
-    rates=Rates(generated=1.5, trained=900, prepared=50_000, startup=60, machine="nothing: a guess"),
+    rates=Rates(denoised=9, trained=2000, prepared=50_000, startup=60, machine="nothing: a guess"),
     published="oxford_pets",
 )

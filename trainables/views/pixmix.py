@@ -1,40 +1,45 @@
 """PixMix with the reference's ImageNet settings (Hendrycks et al. 2022): k = 4, beta = 4, severity 1, all operations.
 
-The mixing set is fractals that the project draws itself; the reference's own set is a download of 1.6 GB.
+The mixing set is fractals that the project draws itself, or a folder of pictures that the user points to, such as the
+reference's own, a download of 1.6 GB.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from trainables.spec import TrainingSpec
-from trainables.views.fractals import fractal
 from trainables.views.mixing_operations import ALL_OPERATIONS, augmented
+from trainables.views.mixing_pictures import mixing_set
 from trainables.views.operators import CROP_UNIFORMS
-from trainables.views.pytorch_example import PyTorchExample
+from trainables.views.pytorch_example import PyTorchExample, crop_and_flip
 from trainables.views.view import image_by_image
 
-ROUNDS, BETA, SEVERITY, FRACTALS = 4, 4, 1, 1000
+ROUNDS, BETA, SEVERITY = 4, 4, 1
 
 
 class PixMix:
-    """A random crop and flip, then 0 to 4 rounds of adding or multiplying a fractal or an augmented copy of itself."""
+    """A random crop and flip, then 0 to 4 rounds of adding or multiplying a picture or an augmented copy of itself."""
 
     uniforms = CROP_UNIFORMS + 2
 
     def __init__(self, spec: TrainingSpec) -> None:
         self._crop = PyTorchExample(spec)
-        self._size = spec.image_size
+        self._mixing = mixing_set(spec)
 
-    def __call__(self, images: Tensor, uniforms: Tensor) -> list[Tensor]:
+    def __call__(
+        self, images: Tensor | Sequence[Tensor], uniforms: Tensor, device: torch.device | None = None
+    ) -> list[Tensor]:
         """One crop for each image, float32."""
-        (crops,) = self._crop(images, uniforms[:, :-1])
-        return [image_by_image(crops.round().to(torch.uint8), uniforms[:, -1], self._mix)]
+        crops = crop_and_flip(self._crop, images, uniforms[:, :-1])
+        return [image_by_image(crops, uniforms[:, -1], self._mix)]
 
     def _mix(self, image: Tensor) -> Tensor:
-        picture = fractal(int(torch.randint(FRACTALS, ())), self._size)
-        return pixmix(image, picture)
+        number = int(torch.randint(len(self._mixing), ()))
+        return pixmix(image, self._mixing.draw(number, *torch.rand(self._mixing.uniforms).tolist()))
 
 
 def pixmix(image: Tensor, picture: Tensor) -> Tensor:

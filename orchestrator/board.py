@@ -1,0 +1,332 @@
+"""The board: which works of a plan wait, run, are done or have failed, and what becomes of one that did not end well.
+
+A work whose process or files were lost is tried again after a pause, from its last epoch; a cohort that does not fit in
+the GPU's memory is halved; one trial that raises is taken out of its cohort. What a piece of a cohort continues from is
+the checkpoint of the whole.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from orchestrator.causes import LOST, MEMORY
+from orchestrator.messages import WorkFailed
+from orchestrator.plan import Work
+from orchestrator.search import DONE, FAILED, STOPPED, SearchRun
+from trainables.report import EpochReport
+from trainables.spec import TrainingSpec
+
+RETRY_PAUSES = (2.0, 10.0, 60.0)
+"""Seconds before a lost work is tried again; after as many losses without progress it has failed. A store or a node
+that is away for half a minute is outlasted."""
+
+
+class Watcher(Protocol):
+    """Is told what happens while a plan runs: the progress display, the status file and the MLflow tracker."""
+
+    def work_started(self, work: Work) -> None:
+        """A worker has taken up `work` (again, after a retry)."""
+
+    def work_progressed(self, work: Work, progress: Any) -> None:
+        """`work` has reported an `EpochReport` or `ImagesDrawn`."""
+
+    def work_retried(self, work: Work, reason: str, pause: float) -> None:
+        """`work` was lost for the reason given and will start again after `pause` seconds."""
+
+    def work_split(self, work: Work, pieces: Sequence[Work], reason: str) -> None:
+        """`work` goes on as `pieces`."""
+
+    def works_added(self, works: Sequence[Work]) -> None:
+        """A search has suggested further works."""
+
+    def work_stopped(self, work: Work, epoch: int) -> None:
+        """A search has stopped `work` after an epoch, because others did better."""
+
+    def work_ended(self, work: Work, failure: str | None) -> None:
+        """`work` is done, or has failed for the reason given."""
+
+
+@dataclass
+class Split:
+    """A cohort that was divided while it ran."""
+
+    title: str
+    pieces: tuple[str, ...]
+    reason: str
+
+
+@dataclass
+class Outcome:
+    """What became of a plan's work.
+
+    Attributes:
+        done: the works that ended well; a divided one is here as its pieces.
+        failed: reasons by title.
+        reasons: reasons by fingerprint of the training.
+        splits: the cohorts that were divided.
+        retries: how many starts were repeated.
+        interrupted: whether some work was neither done nor failed.
+    """
+
+    done: list[Work] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+    splits: list[Split] = field(default_factory=list)
+    retries: int = 0
+    interrupted: bool = False
+
+
+@dataclass(eq=False)
+class _Entry:
+    """A work on the board: how often it was lost without progress, how far it came, and when it may start again."""
+
+    work: Work
+    priority: float
+    losses: int = 0
+    furthest: float = 0.0
+    not_before: float = 0.0
+
+
+class Board:
+    """Hands out works as soon as what they need exists, those first that the longest chain hangs on."""
+
+    def __init__(
+        self,
+        work: Sequence[Work],
+        slots: int,
+        watchers: Sequence[Watcher],
+        *,
+        fail_fast: bool = False,
+        pauses: Sequence[float] = RETRY_PAUSES,
+        search: SearchRun | None = None,
+    ) -> None:
+        chains = longest_chains(work)
+        self._waiting = sorted((_Entry(item, chains[id(item)]) for item in work), key=lambda entry: -entry.priority)
+        self._running: dict[str, _Entry] = {}
+        self._made: set[str] = set()
+        self._slots, self._watchers, self._fail_fast, self._pauses = slots, watchers, fail_fast, pauses
+        self._search = search
+        self.outcome = Outcome()
+        self.stopping = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to hand out, now or later."""
+        return not self._running and (self.stopping or not (self._waiting or self._searching))
+
+    @property
+    def _searching(self) -> bool:
+        return self._search is not None and not self._search.over
+
+    @property
+    def left(self) -> int:
+        """How many works are neither done nor failed."""
+        return len(self._waiting) + len(self._running) + (self._search.left if self._search else 0)
+
+    def stop(self) -> None:
+        """Hands out nothing more; what runs is to stop after its next report."""
+        self.stopping = True
+
+    def running(self, trial_id: str) -> Work | None:
+        """The work that this trial of Tune's does."""
+        entry = self._running.get(trial_id)
+        return entry.work if entry else None
+
+    def next_ready(self, trial_id: str) -> Work | None:
+        """Takes the first work whose needs are met and whose pause is over; None if there is none now."""
+        if self.stopping:
+            return None
+        work = self._take_ready(trial_id)
+        if work is None and self._searching and len(self._waiting) + len(self._running) < self._slots:
+            self._add_suggestion()
+            work = self._take_ready(trial_id)
+        return work
+
+    def _add_suggestion(self) -> None:
+        """Puts what a search suggests next on the board: never more than can run, for results guide suggestions."""
+        assert self._search is not None
+        known = {spec.fingerprint for entry in (*self._waiting, *self._running.values()) for spec in entry.work.makes}
+        works = [item for item in self._search.ask() if not {spec.fingerprint for spec in item.makes} & known]
+        chains = longest_chains(works)
+        for item in works:
+            self._wait(_Entry(item, chains[id(item)]))
+        self._tell("works_added", works)
+
+    def _take_ready(self, trial_id: str) -> Work | None:
+        now = time.monotonic()
+        for position, entry in enumerate(self._waiting):
+            if entry.not_before <= now and entry.work.needs <= self._made and self._has_room(entry.work):
+                self._running[trial_id] = self._waiting.pop(position)
+                return entry.work
+        return None
+
+    def _has_room(self, work: Work) -> bool:
+        """Whether the workers that `work` starts itself will fit; one that trains in Tune's process is Tune's care.
+
+        Two distributed trainings that each hold a part of the cluster would wait for each other for ever.
+        """
+        if work.workers == 1:
+            return True
+        busy = sum(other.work.workers for other in self._running.values() if other.work.workers > 1)
+        return busy + work.workers <= self._slots
+
+    def started(self, trial_id: str) -> None:
+        """A worker has taken up the work."""
+        if entry := self._running.get(trial_id):
+            self._tell("work_started", entry.work)
+
+    def progressed(self, trial_id: str, progress: Any) -> None:
+        """The work has reported."""
+        if entry := self._running.get(trial_id):
+            if (reached := _reached(progress)) > entry.furthest:
+                entry.furthest, entry.losses = reached, 0
+            self._tell("work_progressed", entry.work, progress)
+
+    def done(self, trial_id: str) -> None:
+        """The work has ended well."""
+        if entry := self._running.pop(trial_id, None):
+            self._made |= {spec.fingerprint for spec in entry.work.makes}
+            self.outcome.done.append(entry.work)
+            self._settle(entry.work, DONE)
+            self._tell("work_ended", entry.work, None)
+
+    def stops_early(self, trial_id: str, epoch: int) -> None:
+        """The work was stopped by its search: it is not finished, and not to be."""
+        if entry := self._running.pop(trial_id, None):
+            self._settle(entry.work, STOPPED)
+            self._tell("work_stopped", entry.work, epoch)
+
+    def _settle(self, work: Work, state: str) -> None:
+        if self._search is not None:
+            self._search.ended(work, state)
+
+    def is_searched(self, work: Work) -> bool:
+        """Whether the work is a single training that a search tries, and may stop."""
+        if self._search is None or len(work.members) != 1:
+            return False
+        return work.members[0].fingerprint in self._search.fingerprints
+
+    def put_back(self, trial_id: str) -> None:
+        """The work was stopped, or not even started: it waits again."""
+        if entry := self._running.pop(trial_id, None):
+            self._wait(entry)
+
+    def failed(self, trial_id: str, failure: WorkFailed) -> None:
+        """The work has failed: it is tried again, divided, or given up, by the cause."""
+        entry = self._running.pop(trial_id, None)
+        if entry is None:
+            return
+        members = entry.work.members
+        at_fault = [spec for spec in members if spec.fingerprint == failure.trial]
+        if failure.cause == LOST and entry.losses < len(self._pauses):
+            self._retry(entry, failure.reason)
+        elif failure.cause == LOST:
+            self._give_up(entry.work, f"{failure.reason}, {entry.losses + 1} times without progress")
+        elif failure.cause == MEMORY and len(members) > 1:
+            self._divide(entry, halves(members), failure.reason)
+        elif failure.cause == MEMORY:
+            self._give_up(entry.work, f"{failure.reason} for this training alone. Choose a smaller batch_size.")
+        elif at_fault and len(members) > 1:
+            others = [spec for spec in members if spec.fingerprint != failure.trial]
+            self._divide(entry, [others], failure.reason)
+            self._give_up(piece_of(entry.work, at_fault), failure.reason)
+        else:
+            self._give_up(entry.work, failure.reason)
+
+    def _retry(self, entry: _Entry, reason: str) -> None:
+        pause = self._pauses[entry.losses]
+        entry.losses += 1
+        entry.not_before = time.monotonic() + pause
+        self.outcome.retries += 1
+        self._wait(entry)
+        self._tell("work_retried", entry.work, reason, pause)
+
+    def _divide(self, entry: _Entry, parts: Sequence[Sequence[TrainingSpec]], reason: str) -> None:
+        pieces = [piece_of(entry.work, part) for part in parts]
+        self.outcome.splits.append(Split(entry.work.title, tuple(piece.title for piece in pieces), reason))
+        for piece in reversed(pieces):
+            self._wait(_Entry(piece, entry.priority))
+        self._tell("work_split", entry.work, pieces, reason)
+
+    def _wait(self, entry: _Entry) -> None:
+        """Puts an entry among the waiting ones, before those of its own priority: it was their senior."""
+        position = next((p for p, other in enumerate(self._waiting) if other.priority <= entry.priority), None)
+        self._waiting.insert(len(self._waiting) if position is None else position, entry)
+
+    def _give_up(self, work: Work, reason: str) -> None:
+        """The work has failed, and with it all that needs what it was to make."""
+        given_up = [(work, reason)]
+        for lost, why in given_up:  # It grows while it is walked.
+            self.outcome.failed[lost.title] = why
+            self.outcome.reasons |= {spec.fingerprint: why for spec in lost.members}
+            self._settle(lost, FAILED)
+            self._tell("work_ended", lost, why)
+            fingerprints = {spec.fingerprint for spec in lost.makes}
+            dependents = [entry for entry in self._waiting if entry.work.needs & fingerprints]
+            self._waiting = [entry for entry in self._waiting if not entry.work.needs & fingerprints]
+            given_up += [(entry.work, f"It needs {lost.title!r}, which failed.") for entry in dependents]
+        if self._fail_fast:
+            self.stop()
+
+    def _tell(self, event: str, *about: Any) -> None:
+        for watcher in self._watchers:
+            getattr(watcher, event)(*about)
+
+
+def _reached(progress: Any) -> float:
+    """How far a report says that its work is: epochs or images."""
+    return float(progress.epoch if isinstance(progress, EpochReport) else getattr(progress, "done", 0))
+
+
+def piece_of(work: Work, members: Sequence[TrainingSpec]) -> Work:
+    """The part of a cohort's work that trains `members`."""
+    share = len(members) / len(work.makes)
+    return replace(work, title=_title(members), makes=tuple(members), seconds=work.seconds * share)
+
+
+def _title(members: Sequence[TrainingSpec]) -> str:
+    depths = sorted(spec.frozen_layers for spec in members)
+    first = members[0]
+    return first.title if len(members) == 1 else first.title.replace(f"N={first.frozen_layers}", _span(depths))
+
+
+def _span(depths: Sequence[int]) -> str:
+    whole = list(depths) == list(range(depths[0], depths[-1] + 1))
+    return f"N={depths[0]}..{depths[-1]}" if whole else f"N={','.join(map(str, depths))}"
+
+
+def halves(members: Sequence[TrainingSpec]) -> list[list[TrainingSpec]]:
+    """A cohort in two: neighbouring depths stay together, and each half trains about as many layers.
+
+    What a branch keeps in memory (weights, momentum, activations) grows with the layers above its cut.
+    """
+    ordered = sorted(members, key=lambda spec: spec.frozen_layers)
+    layers = [1 + spec.depth - spec.frozen_layers for spec in ordered]
+    cut = min(range(1, len(ordered)), key=lambda position: abs(2 * sum(layers[:position]) - sum(layers)))
+    return [ordered[:cut], ordered[cut:]]
+
+
+def longest_chains(work: Sequence[Work]) -> dict[int, float]:
+    """Seconds to the end by `id` of the work: its own and those of the longest chain of works that wait for it.
+
+    By this a base goes before the cohorts of another base: those can fill the cluster later, its own cannot yet start.
+    """
+    followers: dict[str, list[Work]] = defaultdict(list)
+    for item in work:
+        for needed in item.needs:
+            followers[needed].append(item)
+    chains: dict[int, float] = {}
+
+    def chain(item: Work) -> float:
+        if id(item) not in chains:
+            after = {id(other): other for spec in item.makes for other in followers[spec.fingerprint]}
+            chains[id(item)] = item.seconds + max((chain(other) for other in after.values()), default=0.0)
+        return chains[id(item)]
+
+    for item in work:
+        chain(item)
+    return chains

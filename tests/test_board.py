@@ -1,0 +1,197 @@
+"""What becomes of works that do not end well, without Ray."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+import torch
+from ray.exceptions import ActorDiedError, RayTaskError
+
+from datagen.errors import InputError
+from orchestrator.board import Board, halves, longest_chains
+from orchestrator.causes import ERROR, INPUT, LOST, MEMORY, understand
+from orchestrator.messages import WorkFailed
+from orchestrator.plan import Work
+from trainables.loop import BranchError
+from trainables.report import EpochReport
+from trainables.spec import TrainingSpec
+
+DEPTHS = (1, 2, 9, 16, 17)
+
+
+@dataclass
+class Told:
+    """A watcher that keeps what it is told, a line each."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def work_started(self, work: Work) -> None: ...
+
+    def work_progressed(self, work: Work, progress: Any) -> None: ...
+
+    def work_retried(self, work: Work, reason: str, pause: float) -> None:
+        self.lines.append(f"{work.title} again: {reason}")
+
+    def work_split(self, work: Work, pieces: Any, reason: str) -> None:
+        self.lines.append(f"{work.title} as {', '.join(piece.title for piece in pieces)}: {reason}")
+
+    def work_ended(self, work: Work, failure: str | None) -> None:
+        self.lines.append(f"{work.title} {failure or 'done'}")
+
+
+@pytest.fixture(scope="module")
+def cohort(base_spec: TrainingSpec) -> Work:
+    members = tuple(replace(base_spec, source=base_spec, frozen_layers=depth) for depth in DEPTHS)
+    return Work("real->real N=1..17 s0", members, frozenset(), 10.0)
+
+
+def board(*work: Work, **options: Any) -> tuple[Board, Told]:
+    told = Told()
+    return Board(work, 4, [told], pauses=(0.0, 0.0), **options), told
+
+
+def depths(work: Work | None) -> list[int]:
+    return [spec.frozen_layers for spec in work.members] if work else []
+
+
+def test_a_lost_work_is_tried_again_until_it_is_lost_without_progress_too_often(cohort: Work) -> None:
+    tried, _ = board(cohort)
+    for attempt in range(2):
+        assert tried.next_ready(f"t{attempt}") is cohort
+        tried.failed(f"t{attempt}", WorkFailed(LOST, "its process died"))
+    assert tried.next_ready("t2") is cohort
+    tried.progressed("t2", EpochReport(1, 3, {}))  # Progress: the losses count anew.
+    for attempt in (2, 3):
+        tried.failed(f"t{attempt}", WorkFailed(LOST, "its process died"))
+        assert tried.next_ready(f"t{attempt + 1}") is cohort
+    tried.failed("t4", WorkFailed(LOST, "its process died"))
+    assert tried.finished
+    assert tried.outcome.failed == {cohort.title: "its process died, 3 times without progress"}
+    assert tried.outcome.retries == 4
+    assert set(tried.outcome.reasons) == {spec.fingerprint for spec in cohort.members}
+
+
+def test_a_lost_work_waits_out_its_pause(cohort: Work) -> None:
+    tried = Board([cohort], 4, [], pauses=(1000.0,))
+    tried.next_ready("t0")
+    tried.failed("t0", WorkFailed(LOST, "its process died"))
+    assert tried.next_ready("t1") is None
+    assert not tried.finished
+
+
+def test_a_cohort_too_large_for_the_memory_is_halved_until_it_fits(cohort: Work) -> None:
+    tried, told = board(cohort)
+    tried.next_ready("t0")
+    tried.failed("t0", WorkFailed(MEMORY, "the GPU's memory is too small"))
+    first, second = tried.next_ready("t1"), tried.next_ready("t2")
+    assert (depths(first), depths(second)) == ([1], [2, 9, 16, 17])
+    tried.failed("t1", WorkFailed(MEMORY, "the GPU's memory is too small"))
+    tried.failed("t2", WorkFailed(MEMORY, "the GPU's memory is too small"))
+    assert depths(tried.next_ready("t3")) == [2]
+    assert depths(tried.next_ready("t4")) == [9, 16, 17]
+    tried.done("t3")
+    tried.done("t4")
+    assert tried.finished
+    assert list(tried.outcome.failed) == ["real->real N=1 s0"]
+    assert "smaller batch_size" in tried.outcome.failed["real->real N=1 s0"]
+    pieces = [split.pieces for split in tried.outcome.splits]
+    assert pieces == [
+        ("real->real N=1 s0", "real->real N=2,9,16,17 s0"),
+        ("real->real N=2 s0", "real->real N=9,16,17 s0"),
+    ]
+    assert told.lines[0].startswith("real->real N=1..17 s0 as real->real N=1 s0, real->real N=2,9,16,17 s0: the GPU")
+
+
+def test_halves_train_about_as_many_layers(cohort: Work) -> None:
+    every = [replace(cohort.members[0], frozen_layers=depth) for depth in range(1, 18)]
+    assert [len(half) for half in halves(every)] == [5, 12]
+
+
+def test_one_trial_at_fault_is_taken_out_of_its_cohort(cohort: Work) -> None:
+    tried, _ = board(cohort)
+    tried.next_ready("t0")
+    tried.failed("t0", WorkFailed(ERROR, "ValueError: poison", cohort.members[2].fingerprint))
+    assert depths(tried.next_ready("t1")) == [1, 2, 16, 17]
+    assert tried.outcome.reasons == {cohort.members[2].fingerprint: "ValueError: poison"}
+
+
+@pytest.mark.parametrize("cause", [INPUT, ERROR])
+def test_what_would_happen_again_fails_once(cause: str, cohort: Work) -> None:
+    tried, _ = board(cohort)
+    tried.next_ready("t0")
+    tried.failed("t0", WorkFailed(cause, "the class is missing"))
+    assert tried.finished
+    assert tried.outcome.retries == 0
+
+
+def test_what_needs_a_failed_work_fails_with_it_and_the_others_go_on(base_spec: TrainingSpec, cohort: Work) -> None:
+    base = Work("base", (base_spec,), frozenset(), 1.0)
+    dependent = replace(cohort, needs=frozenset({base_spec.fingerprint}))
+    other = Work("other", (replace(base_spec, seed=1),), frozenset(), 1.0)
+    tried, _ = board(base, dependent, other)
+    assert tried.next_ready("t0") is base  # A long chain hangs on it.
+    tried.failed("t0", WorkFailed(ERROR, "KeyError: 'fc'"))
+    assert tried.next_ready("t1") is other
+    tried.done("t1")
+    assert tried.outcome.failed[cohort.title] == "It needs 'base', which failed."
+    assert tried.outcome.done == [other]
+
+
+def test_fail_fast_hands_out_nothing_after_the_first_failure(base_spec: TrainingSpec, cohort: Work) -> None:
+    other = Work("other", (replace(base_spec, seed=1),), frozenset(), 1.0)
+    tried, _ = board(cohort, other, fail_fast=True)
+    tried.next_ready("t0")
+    tried.failed("t0", WorkFailed(ERROR, "KeyError: 'fc'"))
+    assert tried.next_ready("t1") is None
+    assert tried.finished
+    assert tried.left == 1
+
+
+def test_chains_of_many_works_take_linear_time(base_spec: TrainingSpec) -> None:
+    specs = [replace(base_spec, seed=seed) for seed in range(300)]
+    needs = [frozenset(), *(frozenset({spec.fingerprint}) for spec in specs)]
+    work = [Work(str(n), (spec,), needs[n], 1.0) for n, spec in enumerate(specs)]
+    # Each of the 300 hangs on the one before: without memory this is 2^300 steps of a tree, or 300^2 of a scan.
+    chains = longest_chains(work)
+    assert [chains[id(item)] for item in work] == [300.0 - n for n in range(300)]
+
+
+def task_error(cause: Exception) -> RayTaskError:
+    return RayTaskError("train", "traceback", cause).as_instanceof_cause()
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "sentence"),
+    [
+        (InputError("The class is missing."), INPUT, "The class is missing."),
+        (task_error(InputError("The class is missing.")), INPUT, "The class is missing."),
+        (OSError(28, "No space left on device"), INPUT, "No space left on device. Free space"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), MEMORY, "memory is too small"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), MEMORY, "memory is too small"),
+        (OSError(116, "Stale file handle"), LOST, "Stale file handle"),
+        (ConnectionResetError("by peer"), LOST, "by peer"),
+        (ActorDiedError(), LOST, "its process died"),
+        (RuntimeError("[gloo] Connection closed by peer [127.0.0.1]:1"), LOST, "Connection closed"),
+        (KeyError("fc"), ERROR, "KeyError: 'fc'"),
+        (RuntimeError("shapes do not fit"), ERROR, "RuntimeError: shapes do not fit"),
+    ],
+)
+def test_the_cause_is_told_from_the_exception(error: Exception, cause: str, sentence: str) -> None:
+    found, reason, trial = understand(error)
+    assert (found, trial) == (cause, "")
+    assert sentence in reason
+
+
+def test_the_trial_at_fault_is_told_from_the_exceptions_of_several_workers() -> None:
+    from ray.train import WorkerGroupError
+
+    error = WorkerGroupError(
+        "two workers failed",
+        {
+            0: BranchError("other", "RuntimeError in epoch 1: [gloo] Connection closed by peer"),
+            1: BranchError("poison", "ValueError in epoch 1: no"),
+        },
+    )
+    assert understand(error) == (ERROR, "ValueError in epoch 1: no", "poison")
