@@ -63,7 +63,7 @@ class Evidence:
         plan: the study's plan.
         trials: as `results.trial_table`.
         points: as `results.point_table`, with the papers' values where they are comparable.
-        verdict: the outcome in plain sentences.
+        sentences: the outcome in plain words.
         spread: what ± means in the table.
         whiskers: what the figure's bars show.
         outcomes: the papers' claims, checked.
@@ -75,13 +75,18 @@ class Evidence:
     plan: Plan
     trials: pd.DataFrame
     points: pd.DataFrame
-    verdict: str
+    sentences: list[str]
     spread: str
     whiskers: str
     outcomes: list[claims.Outcome]
     open: list[str]
     notes: list[str]
     cost: Cost
+
+    @property
+    def verdict(self) -> str:
+        """The outcome as one paragraph."""
+        return " ".join(self.sentences)
 
     @property
     def title(self) -> str:
@@ -123,7 +128,7 @@ def gather(plan: Plan, store: Store | None, models: Mapping[str, StoredModel]) -
         plan=plan,
         trials=trials,
         points=points,
-        verdict=" ".join(verdict) if points["top1_mean"].notna().any() else "Too few trials are done for a verdict.",
+        sentences=verdict if points["top1_mean"].notna().any() else ["Too few trials are done for a verdict."],
         spread=f"± standard deviation over {seeds} seeds" if several else f"± over {last_epochs}",
         whiskers=interval_name(seeds) if several else f"bars: std over {last_epochs}",
         outcomes=outcomes,
@@ -187,9 +192,8 @@ def _reduction_sentences(points: pd.DataFrame) -> list[str]:
     both = transfers.merge(scratch, on="fraction", suffixes=("", "_scratch")).dropna(
         subset=["top1_mean", "top1_mean_scratch"]
     )
-    for row in (
-        both.sort_values("fraction").drop_duplicates("fraction").iloc[[0, -1] if len(both) else []].to_dict("records")
-    ):
+    shown = both[both["fraction"].isin([1.0, 1 / 8, both["fraction"].min()])].drop_duplicates("fraction")
+    for row in shown.sort_values("fraction", ascending=False).to_dict("records"):
         sentences.append(
             f"With 1/{round(1 / row['fraction'])} of the real images: {row['top1_mean']:.1f} % top-1 after synthetic "
             f"pretraining (N = {row['frozen_layers']}), {row['top1_mean_scratch']:.1f} % from scratch."
