@@ -341,18 +341,12 @@ def readable(points: pd.DataFrame) -> pd.DataFrame:
     for name in _settings(points):
         shown[name.replace("_", " ")] = [_cell(value) for value in points[name]]
     shown["seeds"] = points["seeds"]
-    several = bool((points["seeds"] > 1).any())
-    for column, metric, digits in (("top-1", "top1", 1), ("top-5", "top5", 1), ("train loss", "train_loss", 3)):
-        means, deviations = points[f"{metric}_mean"], points[f"{metric}_std"]
-        shown[column] = [_plus_minus(mean, std, digits) for mean, std in zip(means, deviations, strict=True)]
-        if metric == "top1" and several:
-            shown["95 %"] = [
-                "" if pd.isna(low) else f"[{low:.1f}, {high:.1f}]"
-                for low, high in zip(points["top1_low"], points["top1_high"], strict=True)
-            ]
-    shown["against baseline"] = [
-        against_baseline(change, p) for change, p in zip(points["change"], points["p_holm"], strict=True)
-    ]
+    shown["top-1"] = _means(points, "top1", 1)
+    if (points["seeds"] > 1).any():
+        shown["95 %"] = [
+            "" if pd.isna(low) else f"[{low:.1f}, {high:.1f}]"
+            for low, high in zip(points["top1_low"], points["top1_high"], strict=True)
+        ]
     if "published_top1" in points:
         published = zip(points["published_top1"], points["published_top1_std"], strict=True)
         shown["published top-1"] = ["" if pd.isna(mean) else _plus_minus(mean, std, 1) for mean, std in published]
@@ -360,6 +354,10 @@ def readable(points: pd.DataFrame) -> pd.DataFrame:
             "" if pd.isna(value) else f"{value:+.1f}{' deviates' if flag else ''}"
             for value, flag in zip(points["difference"], points["deviates"], strict=True)
         ]
+    shown["against baseline"] = [
+        against_baseline(change, p) for change, p in zip(points["change"], points["p_holm"], strict=True)
+    ]
+    shown["top-5"], shown["train loss"] = _means(points, "top5", 1), _means(points, "train_loss", 3)
     return shown
 
 
@@ -380,6 +378,11 @@ def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _means(points: pd.DataFrame, metric: str, digits: int) -> list[str]:
+    columns = (points[f"{metric}_mean"], points[f"{metric}_std"])
+    return [_plus_minus(mean, std, digits) for mean, std in zip(*columns, strict=True)]
 
 
 def _plus_minus(mean: float, std: float, digits: int) -> str:
