@@ -353,8 +353,8 @@ def make_dataset(
 ) -> Path:
     """Makes a data set in a store, where a sweep finds it, unless it is there; returns its folder.
 
-    What it is made of must be there. Unfinished work is kept in `<store>/partial/<fingerprint>`, and the whole set moves
-    to `<store>/datasets/<fingerprint>`.
+    What it is made of must be there. Unfinished work is kept in `<store>/partial/<fingerprint>`; the whole set moves to
+    `<store>/datasets/<fingerprint>`.
 
     Raises:
         GenerationFailedError: see `generate`.

@@ -28,6 +28,10 @@ class DiffusionRecipe:
         hint: how to get it, a sentence.
         adapter: folder of a LoRA, if one is used.
         prompt_style: as `datagen.prompts.class_prompts` takes it.
+        prompts_file: a CSV file of prompts (columns class, prompt) instead of a style.
+        denoised: steps of the denoiser a second for one image on one GPU (or core), for estimates; guidance takes two a
+            step.
+        rate_from: where that figure comes from.
         settings: fields of `GeneratedDataset` or `OracleDataset`.
     """
 
@@ -37,6 +41,9 @@ class DiffusionRecipe:
     method: str = "text_to_image"
     adapter: Path | None = None
     prompt_style: str = "c, d_c"
+    prompts_file: Path | None = None
+    denoised: float | None = None
+    rate_from: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def spec(
@@ -52,20 +59,21 @@ class DiffusionRecipe:
             name: of the set, in tables.
             classes: (class name, WordNet id) in label order.
             source: the images that condition the pipeline, for methods that need them.
-            settings: replace those of the recipe; "prompt_style" is one.
+            settings: replace those of the recipe; "prompt_style" is one, and replaces a file of prompts too.
 
         Raises:
             InputError: a setting is unknown or out of range, or a class has no prompt in that style.
         """
         values = {**self.settings, **settings}
         style = values.pop("prompt_style", self.prompt_style)
+        prompts_file = self.prompts_file if "prompt_style" not in settings else None
         files: dict[str, Any] = {
             "name": name,
             "class_names": tuple(class_name for class_name, _ in classes),
             "pipeline": self.pipeline.name,
             "pipeline_digest": _digest(self.pipeline),
             "pipeline_folder": self.pipeline,
-            "prompts": class_prompts(classes, style),
+            "prompts": class_prompts(classes, style, prompts_file),
         }
         if self.adapter is not None:
             files |= {

@@ -187,7 +187,7 @@ class _StopAfterReport(_Shared, FIFOScheduler):
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """None: Tune then takes the trials in the order in which the board gave them. A stop takes them back."""
         if self._board.stopping:
-            for trial in tune_controller.get_live_trials():
+            for trial in list(tune_controller.get_live_trials()):
                 if trial.status == "PENDING":
                     self._board.put_back(trial.trial_id)
                     tune_controller.stop_trial(trial)

@@ -13,6 +13,7 @@ def prepare(address: str | None) -> None:
     settings = {
         "RAY_USAGE_STATS_ENABLED": "0",
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",  # it would stop in the middle of an epoch
         "RAY_AIR_NEW_OUTPUT": "0",  # its tables ignore verbose=0
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
         "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",

@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import statistics
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from rich.console import Console
 from datagen.errors import InputError
 from datagen.identity import fingerprint_of
 from datagen.shards import write_json
+from orchestrator.calibration import note_speed
 from orchestrator.options import Options
 from orchestrator.plan import Plan
 from orchestrator.progress import Progress
@@ -85,6 +87,7 @@ def _record_note(plan: Plan, store: Store) -> Path:
 
 def _run_missing(plan: Plan, store: Store, options: Options, console: Console, tracker: Tracker) -> Outcome:
     """Runs the plan's work on Ray."""
+    began = time.monotonic()
     address = options.address or os.environ.get("RAY_ADDRESS") or None  # `ray job submit` sets the latter.
     with console.status("Starting Ray") if console.is_terminal else _Line(console, "Starting Ray"):
         prepare(address)
@@ -101,9 +104,11 @@ def _run_missing(plan: Plan, store: Store, options: Options, console: Console, t
     search = SearchRun(plan, store, functools.partial(_top1, store)) if plan.study.search else None
     with Progress(work, console) as progress, StatusFile(plan, store) as status:
         watchers: list[Watcher] = [progress, tracker, status]
-        return run_plan(
-            work, store, cluster, watchers, fail_fast=options.fail_fast, on_stop=say_stopping, search=search
-        )
+        fast, started = options.fail_fast, time.monotonic()
+        outcome = run_plan(work, store, cluster, watchers, fail_fast=fast, on_stop=say_stopping, search=search)
+    if not (outcome.failed or outcome.retries or outcome.splits or outcome.interrupted or search):
+        note_speed(plan.scale, store, outcome.done, cluster.slots, started - began, time.monotonic() - started)
+    return outcome
 
 
 def _top1(store: Store, spec: TrainingSpec) -> float | None:

@@ -229,6 +229,21 @@ class Store:
         except (OSError, ValueError):
             return {}
 
+    def write_speed(self, scale: str, speed: Mapping[str, float]) -> None:
+        """Keeps what a run has shown of the machine's speed, for later estimates."""
+        write_json(self.root / "speed.json", {**self._speeds(), scale: dict(speed)})
+
+    def read_speed(self, scale: str) -> dict[str, float]:
+        """What the last run in a scale has shown of the machine's speed; empty if there was none."""
+        return self._speeds().get(scale, {})
+
+    def _speeds(self) -> dict[str, dict[str, float]]:
+        try:
+            values: dict[str, dict[str, float]] = json.loads((self.root / "speed.json").read_text())
+            return values
+        except (OSError, ValueError):
+            return {}
+
     def forget_epochs(self, spec: TrainingSpec) -> None:
         """Removes the checkpoints of a training's whole cohort, so that it starts anew."""
         shutil.rmtree(self.partial_folder(spec.cohort), ignore_errors=True)

@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 
 from datagen.errors import InputError
+from orchestrator.calibration import calibrated
 from orchestrator.catalog import load
 from orchestrator.options import Options, execution_options, look, make_ready
 from orchestrator.overrides import apply_overrides
@@ -48,6 +49,7 @@ def main(
         options = Options(plan=plan, **rest)
         chosen, world = apply_overrides(*load(study, scale), settings)
         store = Store(options.store_folder)
+        world = calibrated(world, store)
 
         def make(check: bool) -> Plan:
             return with_searched(make_plan(chosen, world, seeds, store, check=check), store)

@@ -30,8 +30,8 @@ from datagen.errors import InputError
 from datagen.import_images import import_images, import_shard, interleaved, main
 from datagen.import_progress import ImportProgress
 from datagen.pictures import CorruptError, Picture, checked_picture
-from datagen.prompts import wordnet_definitions
 from datagen.shards import read_manifest
+from datagen.wordnet import wordnet_definitions
 
 ROOT = Path(__file__).parent.parent
 GREY_RAMP = np.arange(256, dtype=np.uint16).reshape(16, 16) * 257

@@ -23,6 +23,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from datagen.identity import derived_seed
 from trainables.checkpoint import CohortCheckpoint
 from trainables.data import ImageSet, epoch_batches, fraction_subset, steps_per_epoch
+from trainables.features import KeptFeatures, may_keep
 from trainables.recipe import learning_rates
 from trainables.report import EpochReport
 from trainables.spec import TrainingSpec
@@ -143,6 +144,7 @@ class _Cohort:
         self._views = Views(self.spec, len(train), self._statistics)
         self._steps = steps_per_epoch(len(self._positions), self.spec.batch_size)
         self._rates = learning_rates(self.spec, self._steps)
+        self._features = KeptFeatures(len(train)) if may_keep(self.spec) else None
         self._timings: dict[str, float] = {}
 
     @property
@@ -155,13 +157,8 @@ class _Cohort:
         for rate, batch in zip(rates, batches, strict=False):
             positions = self.world.share(batch)
             weight = self.world.weight(positions, batch)
-            images = self._train.images[positions]
-            self.timers.lap("data")
-            groups = [views.to(self.world.device) for views in self._views(images, positions, epoch)]
+            activations = self._activations(positions, epoch)
             labels = self._train.labels[positions].to(self.world.device)
-            self.timers.lap("views")
-            # Each resolution is a pass of its own, so that BatchNorm sees them apart, as in t-ReX.
-            activations = [self.trunk(views, training=True) for views in groups]
             self.timers.lap("trunk")
             for branch in self.running:
                 cut = [group[branch.spec.frozen_layers] for group in activations]
@@ -182,6 +179,20 @@ class _Cohort:
                 raise BranchError(branch.spec.fingerprint, reason) from error
             logging.getLogger(__name__).warning("%s failed", branch.spec.title, exc_info=error)
             branch.failure = reason
+
+    def _activations(self, positions: Tensor, epoch: int) -> list[dict[int, Tensor]]:
+        """What the trunk makes of the views of the images at positions [batch], for each resolution of views."""
+        if self._features and (known := self._features.get(positions)):
+            return [known]
+        images = self._train.images[positions]
+        self.timers.lap("data")
+        groups = [views.to(self.world.device) for views in self._views(images, positions, epoch)]
+        self.timers.lap("views")
+        # Each resolution is a pass of its own, so that BatchNorm sees them apart, as in t-ReX.
+        activations = [self.trunk(views, training=True) for views in groups]
+        if self._features:
+            self._features.keep(positions, activations[0])
+        return activations
 
     def evaluate(self, epoch: int, started: float) -> None:
         """Evaluates every running branch on each validation image once, and writes the epoch into its history."""

@@ -5,6 +5,7 @@ AdaIN with the published encoder and decoder, alpha 1, one painting for each ima
 
 from pathlib import Path
 
+from datagen.class_lists import IMAGENET100
 from datagen.recipes import StyleRecipe
 
 RECIPE = StyleRecipe(
@@ -16,3 +17,7 @@ RECIPE = StyleRecipe(
     ),
     settings={"alpha": 1.0, "width": 224, "height": 224, "image_format": "png"},
 )
+
+CLASSES = tuple((image_class.name, image_class.wordnet_id) for image_class in IMAGENET100)
+SOURCE = Path("store/imported/imagenet100/train")
+SOURCE_IMAGES = 126_689

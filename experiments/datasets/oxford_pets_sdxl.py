@@ -1,10 +1,12 @@
 """Oxford-IIIT Pet by SDXL with LCM-LoRA (Fine-Tuning Role, section 3.1, after Popp et al.).
 
-6 steps, guidance 0.5 (none: below 1), 1,024 pixels squared, 265 images a breed.
+6 steps, guidance 0.5 (none: below 1), 1,024 pixels squared, 265 images a breed, one for each prompt of attributes
+(`datagen/pet_prompts.py`). Their lists of attributes are not published; give yours, combined, with prompts_file=CSV.
 """
 
 from pathlib import Path
 
+from datagen.class_lists import OXFORD_PETS
 from datagen.recipes import DiffusionRecipe
 
 RECIPE = DiffusionRecipe(
@@ -15,7 +17,9 @@ RECIPE = DiffusionRecipe(
         "Put stabilityai/stable-diffusion-xl-base-1.0 there, and latent-consistency/lcm-lora-sdxl in "
         "models/lcm-lora-sdxl, weights as safetensors."
     ),
-    prompt_style="a photo of a c",
+    prompt_style="pet attributes",
+    denoised=9,
+    rate_from="a guess, not measured",
     settings={
         "images_per_class": 265,
         "steps": 6,
@@ -28,3 +32,5 @@ RECIPE = DiffusionRecipe(
         "images_at_once": 4,
     },
 )
+
+CLASSES = tuple((image_class.name, image_class.wordnet_id) for image_class in OXFORD_PETS)

@@ -7,13 +7,15 @@ that of the plain random crop) shows that the Jensen-Shannon term was off or not
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from trainables.spec import TrainingSpec
 from trainables.views.mixing_operations import OPERATIONS, augmented
 from trainables.views.operators import CROP_UNIFORMS
-from trainables.views.pytorch_example import PyTorchExample
+from trainables.views.pytorch_example import PyTorchExample, crop_and_flip
 from trainables.views.view import image_by_image
 
 WIDTH, SEVERITY, DEEPEST = 3, 1, 3
@@ -30,10 +32,12 @@ class AugMix:
     def __init__(self, spec: TrainingSpec) -> None:
         self._crop = PyTorchExample(spec)
 
-    def __call__(self, images: Tensor, uniforms: Tensor) -> list[Tensor]:
+    def __call__(
+        self, images: Tensor | Sequence[Tensor], uniforms: Tensor, device: torch.device | None = None
+    ) -> list[Tensor]:
         """One crop for each image, float32."""
-        (crops,) = self._crop(images, uniforms[:, :-1])
-        return [image_by_image(crops.round().to(torch.uint8), uniforms[:, -1], augmix)]
+        crops = crop_and_flip(self._crop, images, uniforms[:, :-1])
+        return [image_by_image(crops, uniforms[:, -1], augmix)]
 
 
 def augmix(image: Tensor) -> Tensor:

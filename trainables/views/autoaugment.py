@@ -5,6 +5,9 @@ The papers' training loss of 0.033 shows that no random crop went before it (pap
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
@@ -22,7 +25,9 @@ class AutoAugment:
         self._plain = PlainView(spec)
         self._policy = v2.AutoAugment(v2.AutoAugmentPolicy.IMAGENET, InterpolationMode.NEAREST, fill=None)
 
-    def __call__(self, images: Tensor, uniforms: Tensor) -> list[Tensor]:
+    def __call__(
+        self, images: Tensor | Sequence[Tensor], uniforms: Tensor, device: torch.device | None = None
+    ) -> list[Tensor]:
         """One crop for each image, uint8."""
         (plain,) = self._plain(images, uniforms)
         return [image_by_image(plain, uniforms[:, 0], self._policy)]

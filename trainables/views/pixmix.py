@@ -6,6 +6,8 @@ reference's own, a download of 1.6 GB.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -13,7 +15,7 @@ from trainables.spec import TrainingSpec
 from trainables.views.mixing_operations import ALL_OPERATIONS, augmented
 from trainables.views.mixing_pictures import mixing_set
 from trainables.views.operators import CROP_UNIFORMS
-from trainables.views.pytorch_example import PyTorchExample
+from trainables.views.pytorch_example import PyTorchExample, crop_and_flip
 from trainables.views.view import image_by_image
 
 ROUNDS, BETA, SEVERITY = 4, 4, 1
@@ -28,10 +30,12 @@ class PixMix:
         self._crop = PyTorchExample(spec)
         self._mixing = mixing_set(spec)
 
-    def __call__(self, images: Tensor, uniforms: Tensor) -> list[Tensor]:
+    def __call__(
+        self, images: Tensor | Sequence[Tensor], uniforms: Tensor, device: torch.device | None = None
+    ) -> list[Tensor]:
         """One crop for each image, float32."""
-        (crops,) = self._crop(images, uniforms[:, :-1])
-        return [image_by_image(crops.round().to(torch.uint8), uniforms[:, -1], self._mix)]
+        crops = crop_and_flip(self._crop, images, uniforms[:, :-1])
+        return [image_by_image(crops, uniforms[:, -1], self._mix)]
 
     def _mix(self, image: Tensor) -> Tensor:
         number = int(torch.randint(len(self._mixing), ()))

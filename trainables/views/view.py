@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -12,18 +12,21 @@ from trainables.spec import TrainingSpec
 
 
 class View(Protocol):
-    """Turns images [batch, 3, height, width] uint8 into one tensor of crops for each resolution, pixels in 0..255.
+    """Turns images into one tensor of crops for each resolution, pixels in 0..255.
 
-    Crops of the same resolution stand in one tensor [crops x batch, 3, size, size], crop by crop. All randomness is in
-    `uniforms` [batch, self.uniforms] float64 in 0..1, the sample's own row.
+    Images are [batch, 3, height, width] uint8 or, if their sizes differ, as many [3, height, width] on the CPU. Crops
+    of the same resolution stand in one tensor [crops x batch, 3, size, size], crop by crop. All randomness is in
+    `uniforms` [batch, self.uniforms] float64 in 0..1 on the CPU, the sample's own row.
     """
 
     uniforms: int
 
     def __init__(self, spec: TrainingSpec) -> None: ...
 
-    def __call__(self, images: Tensor, uniforms: Tensor) -> list[Tensor]:
-        """The views of a batch."""
+    def __call__(
+        self, images: Tensor | Sequence[Tensor], uniforms: Tensor, device: torch.device | None = None
+    ) -> list[Tensor]:
+        """The views of a batch; `device`: where they are wanted, and where a view may finish its crops."""
 
 
 def image_by_image(images: Tensor, uniforms: Tensor, view: Callable[[Tensor], Tensor]) -> Tensor:

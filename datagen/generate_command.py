@@ -1,0 +1,174 @@
+"""The command `python -m datagen.generate`: plans or makes a recipe's data set.
+
+Exit codes: 0 all there; 1 some images could not be made, the others are kept; 2 wrong usage or input; 130 interrupted,
+resumable.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from datagen.dataset_plan import DatasetPlan, described, plan_dataset
+from datagen.errors import InputError
+from datagen.generate import GenerationFailedError, make_dataset, stored_folder
+from datagen.import_progress import ImportProgress
+from datagen.recipe_files import absolute, load_recipe, make_spec, recipe_names
+from datagen.shards import MANIFEST, damaged_files, read_manifest
+from datagen.spec import MadeDataset
+
+
+class DrawingProgress(ImportProgress):
+    """Images done, images a second and the time left: a live line on a terminal, else a line every 5 seconds."""
+
+    def line(self) -> str:
+        """The line to show now."""
+        return super().line() if self._total else "starting Ray and loading the networks"
+
+
+@click.command(context_settings={"max_content_width": 110})
+@click.argument("recipe", metavar="SPEC", required=False)
+@click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--plan", is_flag=False, flag_value="table", help="Show what it would take, as a table or json.")
+@click.option("--store", default="store", show_default=True, type=click.Path(path_type=Path), help="As the sweep's.")
+@click.option("--address", help="Join a running Ray cluster, for example auto or ray://host:10001.")
+@click.option("--workers", type=click.IntRange(1), help="Pipelines at once.  [default: all GPUs, else all CPUs]")
+@click.option(
+    "--gpus-per-worker",
+    type=click.FloatRange(0),
+    help="1/2 puts two pipelines on a GPU, 0 draws on CPUs.  [default: 1 if there are GPUs]",
+)
+def main(
+    recipe: str | None,
+    settings: tuple[str, ...],
+    plan: str | None,
+    store: Path,
+    address: str | None,
+    workers: int | None,
+    gpus_per_worker: float | None,
+) -> None:
+    r"""Makes the data set of SPEC, a name in experiments/datasets/ or a Python file; without one, lists the names.
+
+    \b
+    python -m datagen.generate pocket
+    python -m datagen.generate imagenet100_sd14 guidance=7.5 pipeline=DIR --plan
+    """
+    console = Console(soft_wrap=not sys.stdout.isatty())
+    if plan is not None and "=" in plan:
+        settings, plan = (plan, *settings), "table"
+    try:
+        if recipe is None:
+            _list(console)
+            return
+        if plan not in (None, "table", "json"):
+            raise InputError(f"--plan shows a table or json, not {plan!r}.")
+        file = load_recipe(recipe)
+        spec: MadeDataset = absolute(make_spec(file, settings, download=plan is None))
+        planned = plan_dataset(file, spec, store)
+        if plan == "json":
+            print(json.dumps(planned.document(), indent=2))
+        elif plan == "table":
+            _show(file.name, planned, console)
+        else:
+            _make(planned, store, address, workers, gpus_per_worker, console)
+    except InputError as error:
+        _complain(str(error))
+        sys.exit(2)
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        _complain(f"{error.strerror or error}{where}. Mend it, then give the same command again.")
+        sys.exit(2)
+    except GenerationFailedError as error:
+        _complain(f"{error}; the same command tries again.")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("Interrupted. The same command goes on where this one stopped.")
+        sys.exit(130)
+
+
+def _list(console: Console) -> None:
+    table = Table("data set", "how")
+    for name in recipe_names():
+        table.add_row(name, getattr(load_recipe(name).recipe, "label", "style transfer"))
+    console.print(table)
+    console.print("python -m datagen.generate NAME --plan    shows what one would take", highlight=False)
+
+
+def _show(name: str, plan: DatasetPlan, console: Console) -> None:
+    table = Table(title=f"{name}  {plan.spec.fingerprint[:12]}", show_header=False, title_justify="left")
+    for what, how in described(plan):
+        table.add_row(what, how, style="red" if what == "missing" else "")
+    console.print(table)
+
+
+def _make(
+    plan: DatasetPlan,
+    store: Path,
+    address: str | None,
+    workers: int | None,
+    gpus_per_worker: float | None,
+    console: Console,
+) -> None:
+    if (plan.folder / MANIFEST).is_file():
+        if complaints := damaged_files(plan.folder, read_manifest(plan.folder).shards, checksums=False):
+            raise InputError(f"{complaints[0]}. Remove {plan.folder} to have the set made again.")
+        console.print(f"Already there: {plan.folder}", highlight=False)
+        return
+    if plan.lacking:
+        raise InputError(plan.lacking[0])
+    for spec in (*plan.first, plan.spec):
+        _make_one(absolute(spec), store, address, workers, gpus_per_worker, console)
+
+
+def _make_one(
+    spec: MadeDataset,
+    store: Path,
+    address: str | None,
+    workers: int | None,
+    gpus_per_worker: float | None,
+    console: Console,
+) -> None:
+    started = time.monotonic()
+    console.print(f"{spec.title}: {spec.images:,} images into {stored_folder(spec, store)}", highlight=False)
+    with DrawingProgress(console) as progress:
+        workers, gpus = _resources(address, workers, gpus_per_worker)
+        folder = make_dataset(
+            spec,
+            store,
+            workers=workers,
+            gpus_per_worker=gpus,
+            on_progress=lambda done: progress(done, spec.images),
+        )
+    manifest, seconds = read_manifest(folder), time.monotonic() - started
+    size = sum(shard.bytes for shard in manifest.shards) / 1e6
+    console.print(
+        f"{folder}: {manifest.rows:,} images, {len(manifest.shards):,} shards, {size:,.1f} MB, {seconds:,.0f} seconds",
+        highlight=False,
+    )
+
+
+def _resources(address: str | None, workers: int | None, gpus_per_worker: float | None) -> tuple[int, float]:
+    """How many workers, and the GPUs of each."""
+    from datagen.ray_session import start_ray
+
+    start_ray(address)
+    import ray
+
+    available = ray.cluster_resources()
+    gpus, cpus = available.get("GPU", 0), int(available.get("CPU", 1))
+    if gpus_per_worker is None:
+        gpus_per_worker = 1 if gpus else 0
+    if gpus_per_worker > gpus:
+        raise InputError(f"--gpus-per-worker {gpus_per_worker:g} is more than the {gpus:g} GPUs there are.")
+    most = int(gpus / gpus_per_worker) if gpus_per_worker else cpus
+    return min(workers or most, most), gpus_per_worker
+
+
+def _complain(sentence: str) -> None:
+    Console(stderr=True, soft_wrap=True).print(f"Error: {sentence}", style="red", highlight=False, markup=False)

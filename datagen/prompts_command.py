@@ -1,0 +1,48 @@
+"""The command `python -m datagen.prompts`: prints the prompts of a recipe's data set."""
+
+from __future__ import annotations
+
+import csv
+import sys
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from datagen.errors import InputError
+from datagen.recipe_files import load_recipe, make_spec
+
+
+@click.command(context_settings={"max_content_width": 110})
+@click.argument("recipe", metavar="SPEC")
+@click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV that prompts_file=FILE reads again.")
+@click.option("--most", default=3, show_default=True, type=click.IntRange(1), help="Prompts of a class in the table.")
+def main(recipe: str, settings: tuple[str, ...], as_csv: bool, most: int) -> None:
+    r"""Prints the prompts of SPEC, a name in experiments/datasets/ or a Python file.
+
+    \b
+    python -m datagen.prompts imagenet100_sd14 'prompt_style=c, h_c'
+    """
+    try:
+        spec = make_spec(load_recipe(recipe), settings)
+    except InputError as error:
+        Console(stderr=True, soft_wrap=True).print(f"Error: {error}", style="red", highlight=False, markup=False)
+        sys.exit(2)
+    prompts: tuple[tuple[str, ...], ...] = getattr(spec, "prompts", ())
+    if as_csv:
+        writer = csv.writer(sys.stdout)
+        writer.writerow(["class", "prompt"])
+        writer.writerows((n, p) for n, ps in zip(spec.class_names, prompts, strict=True) for p in ps)
+        return
+    console = Console(soft_wrap=not sys.stdout.isatty())
+    if not prompts:
+        console.print(f"{recipe} has no prompts: its images are made of others.", highlight=False)
+        return
+    table = Table("label", "class", "prompts", "prompt")
+    for label, (name, of_class) in enumerate(zip(spec.class_names, prompts, strict=True)):
+        for number, prompt in enumerate(of_class[:most]):
+            table.add_row(
+                *((str(label), name, str(len(of_class))) if number == 0 else ("", "", "")), prompt or "(none)"
+            )
+    console.print(table)
