@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -136,12 +136,13 @@ class Accuracies:
         )  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Claim(ABC):
     """A sentence of a paper. `statement` is it, short; `source` where it stands; `data_set` what it is said of."""
 
     statement: str
     source: str
+    _: KW_ONLY
     data_set: str = "imagenet100"
 
     @abstractmethod

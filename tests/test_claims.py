@@ -25,8 +25,8 @@ from orchestrator.claims import (
     evaluate,
 )
 
-GAP = GapRemains(statement="a gap of 23 points", source="here", points=23.0)
-POSITIVE_GAP = GapRemains(statement="a gap", source="here")
+GAP = GapRemains("a gap of 23 points", "here", points=23.0)
+POSITIVE_GAP = GapRemains("a gap", "here")
 
 
 def table(cells: dict[Cell, list[float]]) -> pd.DataFrame:
@@ -71,7 +71,7 @@ def test_a_direction_is_confirmed_if_the_interval_excludes_zero() -> None:
 
 def test_what_was_not_measured_is_said_to_be_so() -> None:
     trials = gap_table(23.0, 23.0, 23.0)
-    assert verdict(DropsAt(statement="", source="", direction=TO_REAL, depth=17), trials) == NOT_MEASURED
+    assert verdict(DropsAt("", "", direction=TO_REAL, depth=17), trials) == NOT_MEASURED
     trials.loc[trials["direction"] == "synthetic", "status"] = "missing"
     assert verdict(GAP, trials) == NOT_MEASURED
 
@@ -83,7 +83,7 @@ def test_a_seed_without_a_result_does_not_count() -> None:
 
 
 def test_a_curve_that_was_not_measured_to_its_end_says_nothing_of_staying_within() -> None:
-    claim = StaysWithin(statement="", source="", direction=TO_REAL, up_to=3, falls=3.5)
+    claim = StaysWithin("", "", direction=TO_REAL, up_to=3, falls=3.5)
     cells = {Cell(REAL): [80.0] * 3, Cell(TO_REAL, 1): [79.0] * 3, Cell(TO_REAL, 2): [78.0] * 3}
     assert verdict(claim, table(cells)) == NOT_MEASURED
     (outcome,) = evaluate([claim], table({**cells, Cell(TO_REAL, 3): [70.0] * 3}))
@@ -93,14 +93,14 @@ def test_a_curve_that_was_not_measured_to_its_end_says_nothing_of_staying_within
 
 def test_the_line_is_fitted_to_each_seeds_curve() -> None:
     cells = {Cell(TO_REAL, 16, 1 / 2**k): [90 - slope * k for slope in (2.0, 2.1, 2.2)] for k in range(8)}
-    (outcome,) = evaluate([LineFit(statement="", source="", slope=-2.1, intercept=90.0)], table(cells))
+    (outcome,) = evaluate([LineFit("", "", slope=-2.1, intercept=90.0)], table(cells))
     assert outcome.findings[0].mean == pytest.approx(-2.1)
     assert outcome.findings[1].mean == pytest.approx(90)
     assert outcome.verdict == CONFIRMED
 
 
 def test_claims_about_other_data_are_left_out() -> None:
-    pets = GapRemains(statement="", source="", data_set="oxford_pets")
+    pets = GapRemains("", "", data_set="oxford_pets")
     trials = gap_table(23.0)
     assert [outcome.claim for outcome in evaluate([GAP, pets], trials, "oxford_pets")] == [pets]
     assert [outcome.claim for outcome in evaluate([GAP, pets], trials, None)] == [GAP]
