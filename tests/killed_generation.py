@@ -48,9 +48,7 @@ def small_spec() -> GeneratedDataset:
 def checksums(folder: Path) -> dict[str, str]:
     """sha256 of each image's bytes, by class and index, in the order of the shards."""
     rows = [row for shard in read_manifest(folder).shards for row in pq.read_table(folder / shard.file).to_pylist()]
-    return {
-        f"{row['class_name']} {row['index']}": hashlib.sha256(row["image"]["bytes"]).hexdigest() for row in rows
-    }
+    return {f"{row['class_name']} {row['index']}": hashlib.sha256(row["image"]["bytes"]).hexdigest() for row in rows}
 
 
 def main(folder: Path, kills: int) -> dict[str, Any]:
