@@ -154,12 +154,12 @@ def test_a_prompt_is_encoded_once(folders: dict[str, Path]) -> None:
     encode = painter._pipeline.encode_prompt
 
     def counting(**options: Any) -> Any:
-        encoded.append(options["prompt"])
+        encoded.append(options["prompt"])  # None where the pipeline itself asks, with embeddings at hand
         return encode(**options)
 
     painter._pipeline.encode_prompt = counting
     painter.draw([(row % 2, row // 2) for row in range(4)] * 3)
-    assert sorted(encoded) == sorted({prompt for prompts in PROMPTS[:2] for prompt in prompts})
+    assert sorted(filter(None, encoded)) == sorted({prompt for prompts in PROMPTS[:2] for prompt in prompts})
 
 
 def test_neither_safety_checker_nor_watermark_touches_an_image(
