@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -54,22 +54,29 @@ class Check(NamedTuple):
     high: float = float("inf")
     unit: str = "points"
 
+    def expected(self) -> str:
+        """The bounds in words."""
+        if self.high == float("inf"):
+            return f"above {self.low:g}"
+        return f"at most {self.high:.1f}" if self.low == float("-inf") else f"{self.low:.1f} to {self.high:.1f}"
+
 
 class Finding(NamedTuple):
     """A check's outcome: mean over the seeds, its 95 % interval (NaN with one seed), whether it is within bounds."""
 
-    name: str
+    check: Check
     mean: float
     low: float
     high: float
     seeds: int
     holds: bool
-    unit: str
 
     def sentence(self) -> str:
-        """The number in words."""
+        """The number in words, with what was expected."""
+        if not self.seeds:
+            return f"{self.check.name}: missing"
         interval = f" [{self.low:+.2f}, {self.high:+.2f}]" if self.low == self.low else ""
-        return f"{self.name}: {self.mean:+.2f}{interval} {self.unit}".strip()
+        return f"{self.check.name}: {self.mean:+.2f}{interval} {self.check.unit}, expected {self.check.expected()}"
 
 
 @dataclass(frozen=True)
@@ -129,12 +136,13 @@ class Accuracies:
         )  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Claim(ABC):
     """A sentence of a paper. `statement` is it, short; `source` where it stands; `data_set` what it is said of."""
 
     statement: str
     source: str
+    _: KW_ONLY
     data_set: str = "imagenet100"
 
     @abstractmethod
@@ -186,13 +194,13 @@ def _finding(check: Check) -> Finding:
 
     values = check.values[~np.isnan(check.values)]
     if not len(values):
-        return Finding(check.name, np.nan, np.nan, np.nan, 0, False, check.unit)
+        return Finding(check, np.nan, np.nan, np.nan, 0, holds=False)
     low, high = (float(end[0]) for end in interval(values[None]))
     mean = float(values.mean())
     ends = (mean, mean) if len(values) < 2 else (low, high)
     # Half a unit of the papers' last digit, which their rounding takes or gives.
     holds = ends[0] >= check.low - 0.05 and ends[1] <= check.high + 0.05
-    return Finding(check.name, mean, low, high, len(values), holds, check.unit)
+    return Finding(check, mean, low, high, len(values), holds)
 
 
 def _near(name: str, values: Array, number: float, tolerance: float = TOLERANCE, unit: str = "points") -> Check:

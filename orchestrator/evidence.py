@@ -63,7 +63,7 @@ class Evidence:
         plan: the study's plan.
         trials: as `results.trial_table`.
         points: as `results.point_table`, with the papers' values where they are comparable.
-        verdict: the outcome in plain sentences.
+        sentences: the outcome in plain words.
         spread: what ± means in the table.
         whiskers: what the figure's bars show.
         outcomes: the papers' claims, checked.
@@ -75,13 +75,18 @@ class Evidence:
     plan: Plan
     trials: pd.DataFrame
     points: pd.DataFrame
-    verdict: str
+    sentences: list[str]
     spread: str
     whiskers: str
     outcomes: list[claims.Outcome]
     open: list[str]
     notes: list[str]
     cost: Cost
+
+    @property
+    def verdict(self) -> str:
+        """The outcome as one paragraph."""
+        return " ".join(self.sentences)
 
     @property
     def title(self) -> str:
@@ -123,7 +128,7 @@ def gather(plan: Plan, store: Store | None, models: Mapping[str, StoredModel]) -
         plan=plan,
         trials=trials,
         points=points,
-        verdict=" ".join(verdict) if points["top1_mean"].notna().any() else "Too few trials are done for a verdict.",
+        sentences=verdict if points["top1_mean"].notna().any() else ["Too few trials are done for a verdict."],
         spread=f"± standard deviation over {seeds} seeds" if several else f"± over {last_epochs}",
         whiskers=interval_name(seeds) if several else f"bars: std over {last_epochs}",
         outcomes=outcomes,
@@ -187,9 +192,8 @@ def _reduction_sentences(points: pd.DataFrame) -> list[str]:
     both = transfers.merge(scratch, on="fraction", suffixes=("", "_scratch")).dropna(
         subset=["top1_mean", "top1_mean_scratch"]
     )
-    for row in (
-        both.sort_values("fraction").drop_duplicates("fraction").iloc[[0, -1] if len(both) else []].to_dict("records")
-    ):
+    shown = both[both["fraction"].isin([1.0, 1 / 8, both["fraction"].min()])].drop_duplicates("fraction")
+    for row in shown.sort_values("fraction", ascending=False).to_dict("records"):
         sentences.append(
             f"With 1/{round(1 / row['fraction'])} of the real images: {row['top1_mean']:.1f} % top-1 after synthetic "
             f"pretraining (N = {row['frozen_layers']}), {row['top1_mean_scratch']:.1f} % from scratch."
@@ -337,18 +341,12 @@ def readable(points: pd.DataFrame) -> pd.DataFrame:
     for name in _settings(points):
         shown[name.replace("_", " ")] = [_cell(value) for value in points[name]]
     shown["seeds"] = points["seeds"]
-    several = bool((points["seeds"] > 1).any())
-    for column, metric, digits in (("top-1", "top1", 1), ("top-5", "top5", 1), ("train loss", "train_loss", 3)):
-        means, deviations = points[f"{metric}_mean"], points[f"{metric}_std"]
-        shown[column] = [_plus_minus(mean, std, digits) for mean, std in zip(means, deviations, strict=True)]
-        if metric == "top1" and several:
-            shown["95 %"] = [
-                "" if pd.isna(low) else f"[{low:.1f}, {high:.1f}]"
-                for low, high in zip(points["top1_low"], points["top1_high"], strict=True)
-            ]
-    shown["against baseline"] = [
-        against_baseline(change, p) for change, p in zip(points["change"], points["p_holm"], strict=True)
-    ]
+    shown["top-1"] = _means(points, "top1", 1)
+    if (points["seeds"] > 1).any():
+        shown["95 %"] = [
+            "" if pd.isna(low) else f"[{low:.1f}, {high:.1f}]"
+            for low, high in zip(points["top1_low"], points["top1_high"], strict=True)
+        ]
     if "published_top1" in points:
         published = zip(points["published_top1"], points["published_top1_std"], strict=True)
         shown["published top-1"] = ["" if pd.isna(mean) else _plus_minus(mean, std, 1) for mean, std in published]
@@ -356,6 +354,10 @@ def readable(points: pd.DataFrame) -> pd.DataFrame:
             "" if pd.isna(value) else f"{value:+.1f}{' deviates' if flag else ''}"
             for value, flag in zip(points["difference"], points["deviates"], strict=True)
         ]
+    shown["against baseline"] = [
+        against_baseline(change, p) for change, p in zip(points["change"], points["p_holm"], strict=True)
+    ]
+    shown["top-5"], shown["train loss"] = _means(points, "top5", 1), _means(points, "train_loss", 3)
     return shown
 
 
@@ -376,6 +378,11 @@ def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _means(points: pd.DataFrame, metric: str, digits: int) -> list[str]:
+    columns = (points[f"{metric}_mean"], points[f"{metric}_std"])
+    return [_plus_minus(mean, std, digits) for mean, std in zip(*columns, strict=True)]
 
 
 def _plus_minus(mean: float, std: float, digits: int) -> str:
