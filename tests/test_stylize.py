@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from datagen import pocket
+from datagen.adain import StyleTransfer
 from datagen.digests import files_digest
 from datagen.errors import InputError
 from datagen.pocket.draw_styles import FAMILIES, PER_FAMILY, draw_style
@@ -63,6 +64,19 @@ def test_pixels_do_not_depend_on_what_is_drawn_beside_them_or_in_which_order(
     parts = [order[:1], order[1:4], order[4:21], order[21:]]
     again = [row for part in parts for row in other.draw(part)]
     assert again == [drawn[row] for row in order]
+
+
+def test_on_a_cpu_the_network_sees_batches_of_one_size_only(
+    spec: StylizedDataset, image_folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = set()
+    encode = StyleTransfer.statistics, StyleTransfer.forward
+    monkeypatch.setattr(StyleTransfer, "statistics", lambda net, x: seen.add(x.shape) or encode[0](net, x))
+    monkeypatch.setattr(StyleTransfer, "forward", lambda net, x, *rest: seen.add(x.shape) or encode[1](net, x, *rest))
+    painter = StylePainter(spec, "cpu", image_folders / "train")
+    for rows in ([0], range(1, 4), range(48)):
+        painter.draw(rows)
+    assert seen == {(16, 3, 32, 32)}
 
 
 def test_each_image_takes_a_style_of_its_own_and_its_colors(drawn: list[ImageRow], spec: StylizedDataset) -> None:
