@@ -234,6 +234,13 @@ def test_the_command_rebuilds_the_same_report_from_the_store_and_from_mlflow_alo
     assert "not at hand" in (rebuilt / "report.html").read_text()
 
 
+def test_the_command_takes_all_seeds_that_there_are(tmp_path: Path) -> None:
+    reported(tmp_path, seeds=2)
+    code, output = command("--store", str(tmp_path / "store"), "--format", "md")
+    assert code == 0, output
+    assert "± standard deviation over 2 seeds" in output
+
+
 def test_the_command_says_what_it_cannot_read(tmp_path: Path) -> None:
     assert command("--store", str(tmp_path / "none"))[0] == 2
     code, output = command("--store", str(tmp_path), "--from-mlflow", f"sqlite:///{tmp_path / 'no.db'}")
