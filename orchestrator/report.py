@@ -21,11 +21,12 @@ from rich.table import Table
 
 from datagen.errors import InputError
 from orchestrator.catalog import load
-from orchestrator.evidence import Evidence, claims_table, gather, readable, versions
+from orchestrator.evidence import Evidence, gather, versions
 from orchestrator.figures import Caption, draw
 from orchestrator.overrides import apply_overrides
 from orchestrator.page import ROWS, html_page
 from orchestrator.plan import Plan, make_plan
+from orchestrator.readable import claims_table, readable
 from orchestrator.results import finished_models
 from orchestrator.scale import Scale
 from orchestrator.search import with_searched
