@@ -13,7 +13,7 @@ from datagen.prompts import STYLES
 from datagen.settings import Setting, parsed, settings_of, split_assignment, unknown_key
 from datagen.spec import GeneratedDataset, OracleDataset
 from orchestrator.scale import DIRECTIONS, MIXED, PAPERS_NAMES, REAL, STARTS, SYNTHETIC, Scale
-from orchestrator.study import Study
+from orchestrator.study import Search, Study
 from trainables.mixing_pictures import digest_of
 from trainables.spec import TrainingSpec
 
@@ -37,7 +37,8 @@ def apply_overrides(study: Study, scale: Scale, assignments: Sequence[str]) -> t
     """The study and the scale with `key=value` assignments applied.
 
     A key that is an axis of the study takes one value or several ("frozen_layers=1,8,14..17"); any other takes one.
-    Axes that go together keep the combinations that have one of the values.
+    Axes that go together keep the combinations that have one of the values. Of a search, `trials` is how many points it
+    tries, and a setting of its space takes values like an axis.
 
     Raises:
         InputError: an assignment has no "=", an unknown key, or a value that is not allowed.
@@ -52,6 +53,8 @@ def apply_overrides(study: Study, scale: Scale, assignments: Sequence[str]) -> t
             scale = scale.with_folders(**{FOLDERS[key]: Path(text).absolute()})
         elif key == "mixing_pictures":
             training |= _mixing_pictures(Path(text).absolute())
+        elif study.search is not None and key in ("trials", *study.search.space):
+            study = replace(study, search=_searched(study.search, key, text, readers))
         elif key not in readers:
             raise unknown_key(key, {*readers, *FOLDERS})
         elif key in study.axis_names:
@@ -83,6 +86,15 @@ def _narrowed(
                 raise InputError(f"{key} goes together with {', '.join(axis)} in this study: one of {allowed}.")
             changed[axis] = kept
     return changed
+
+
+def _searched(search: Search, key: str, text: str, readers: Mapping[str, Callable[[str], Any]]) -> Search:
+    """The search with another number of trials, or with only some values of a setting."""
+    if key != "trials":
+        return replace(search, space={**search.space, key: _values(key, text, readers[key])})
+    if not re.fullmatch(r"[1-9]\d{0,5}", text):
+        raise InputError(f"trials must be from 1 to 999999, not {text!r}.")
+    return replace(search, trials=int(text))
 
 
 def _values(key: str, text: str, read: Callable[[str], Any]) -> list[Any]:
