@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -92,13 +92,12 @@ def match_folders(root: Path, folders: Sequence[str], name: str, classes: Sequen
     Raises:
         InputError: classes without a folder, folders that are no class, or two folders of one class; each is named.
     """
-    spelled: Callable[[str], str] = _loosely if name in CLASS_LISTS else str
     by_key: dict[str, str] = {}
     for folder in folders:
-        if (key := spelled(folder)) in by_key:
+        if (key := folder_key(name, folder)) in by_key:
             raise InputError(f"{root} has two folders of one class, {by_key[key]} and {folder}. Merge them.")
         by_key[key] = folder
-    expected = {spelled(item.folder): item for item in classes}
+    expected = {folder_key(name, item.folder): item for item in classes}
     missing = [
         item.folder + (f" ({item.name})" if item.wordnet_id else "") for k, item in expected.items() if k not in by_key
     ]
@@ -111,6 +110,11 @@ def match_folders(root: Path, folders: Sequence[str], name: str, classes: Sequen
     if complaints:
         raise InputError(f"{root} {', and '.join(complaints)}. Add or remove those folders.")
     return [by_key[key] for key in expected]
+
+
+def folder_key(name: str, folder: str) -> str:
+    """What two spellings of a class's folder have in common, in a data set called `name`."""
+    return _loosely(folder) if name in CLASS_LISTS else folder
 
 
 def picture_files(folder: Path) -> tuple[list[FoundFile], int]:

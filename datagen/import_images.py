@@ -1,9 +1,11 @@
 """Imports real images: python -m datagen.import_images --name imagenet100 --train DIR --val DIR.
 
-The folders are laid out as torchvision's ImageFolder expects: one sub-folder for each class. The unit of work is a
-shard: a Ray Data task reads its files, decodes each to be sure of it, and writes the shard, which gets its final name
-only when complete. Started again after a kill, the import makes the missing shards only. Nothing is published unless
-every split is whole and has few enough corrupt files.
+The folders are laid out as torchvision's ImageFolder expects: one sub-folder for each class. Oxford-IIIT Pet is taken
+as downloaded (--pets DIR), and validation images in one folder with a list of their classes (--val-labels FILE).
+
+The unit of work is a shard: a Ray Data task reads its files, decodes each to be sure of it, and writes the shard, which
+gets its final name only when complete. Started again after a kill, the import makes the missing shards only. Nothing is
+published unless every split is whole and has few enough corrupt files.
 
 Plain pictures (8-bit RGB or grey JPEG or PNG) are stored as they are, byte for byte; others become 8-bit RGB PNG as
 PIL's `convert("RGB")` makes them, which drops transparency. EXIF orientation is not applied. Both is what ImageFolder
@@ -34,16 +36,23 @@ from datagen.class_lists import (
     CLASS_LISTS,
     SUFFIXES,
     ImageClass,
-    class_folders,
     classes_found,
     counted,
     listed,
     match_folders,
-    picture_files,
     readable,
 )
 from datagen.errors import InputError
 from datagen.import_progress import ImportProgress
+from datagen.picture_lists import (
+    PictureList,
+    Pictures,
+    classes_of,
+    files_of,
+    labelled_list,
+    oxford_pets_lists,
+    root_of,
+)
 from datagen.pictures import CorruptError, checked_picture
 from datagen.ray_session import start_ray
 from datagen.shards import (
@@ -146,7 +155,7 @@ def interleaved(lengths: Sequence[int]) -> list[tuple[int, int]]:
 
 def import_images(
     name: str,
-    folders: Mapping[str, Path],
+    folders: Mapping[str, Pictures],
     out: Path,
     *,
     rows_per_shard: int = 1024,
@@ -161,7 +170,8 @@ def import_images(
 
     Args:
         name: what the set is called; "imagenet100" and "oxford_pets" have their classes checked against a list.
-        folders: ImageFolder of each split ("train", "validation"). Every node must see them, and `out`.
+        folders: ImageFolder of each split ("train", "validation"), or a list of pictures in one folder, of which those
+            of other classes are passed over. Every node must see them, and `out`.
         out: where the data sets go; made if missing.
         rows_per_shard: files of one shard, which a worker holds in memory at once.
         limit_corrupt: the share (0..1) of a split's files that may be corrupt and left out.
@@ -184,7 +194,8 @@ def import_images(
         say(f"Already there: {_summary(out / split, manifest)}")
     if len(manifests) == len(folders):
         return manifests
-    if len({folder.resolve() for folder in folders.values()}) < len(folders):
+    plain = [folder.resolve() for folder in folders.values() if isinstance(folder, Path)]
+    if len(set(plain)) < len(plain):
         raise InputError(f"The splits {', '.join(folders)} are one folder. Name a different one for each.")
     classes, found = _checked_classes(name, folders)
     if any(manifest.class_names != tuple(item.name for item in classes) for manifest in manifests.values()):
@@ -222,11 +233,14 @@ def _published(folder: Path, name: str, resize: int | None) -> Manifest | None:
     return manifest
 
 
-def _checked_classes(name: str, folders: Mapping[str, Path]) -> tuple[Sequence[ImageClass], dict[str, list[str]]]:
+def _checked_classes(name: str, folders: Mapping[str, Pictures]) -> tuple[Sequence[ImageClass], dict[str, list[str]]]:
     """The classes in label order, and each split's folders of them."""
-    found = {split: class_folders(folder) for split, folder in folders.items()}
-    classes = CLASS_LISTS.get(name) or classes_found(next(iter(found.values())))
-    return classes, {split: match_folders(folders[split], found[split], name, classes) for split in folders}
+    classes = CLASS_LISTS.get(name) or classes_found(classes_of(next(iter(folders.values()))))
+    found = {}
+    for split, pictures in folders.items():
+        wanted = pictures.only(name, classes) if isinstance(pictures, PictureList) else pictures
+        found[split] = match_folders(root_of(pictures), classes_of(wanted), name, classes)
+    return classes, found
 
 
 @contextmanager
@@ -247,7 +261,7 @@ def _cannot_write(path: Path, error: OSError) -> InputError:
 
 def _planned(
     split: str,
-    source: Path,
+    source: Pictures,
     out: Path,
     classes: Sequence[ImageClass],
     folders: Sequence[str],
@@ -255,15 +269,15 @@ def _planned(
     resize: int | None,
 ) -> _Split:
     """Looks for the files and shares them out among shards."""
-    scanned = [picture_files(source / folder) for folder in folders]
+    scanned = [files_of(source, folder) for folder in folders]
     if empty := [folder for folder, (files, _) in zip(folders, scanned, strict=True) if not files]:
-        raise InputError(f"{source} has no pictures ({', '.join(SUFFIXES)}) in {listed(empty)}. Add some.")
+        raise InputError(f"{root_of(source)} has no pictures ({', '.join(SUFFIXES)}) in {listed(empty)}. Add some.")
     rows = []
     for label, index in interleaved([len(files) for files, _ in scanned]):
-        file = scanned[label][0][index]
+        path, file = scanned[label][0][index]
         # As the class list spells the folder: the same pictures give the same data set, however a user spells it.
         stored = readable(f"{classes[label].folder}/{file.name}")
-        rows.append([f"{folders[label]}/{file.name}", stored, label, index, file.size, file.changed_ns])
+        rows.append([path, stored, label, index, file.size, file.changed_ns])
     pieces = [rows[first : first + rows_per_shard] for first in range(0, len(rows), rows_per_shard)]
     shards = []
     for number, files in enumerate(pieces):
@@ -272,7 +286,7 @@ def _planned(
         shards.append(_Shard(shard_name(split, number, len(pieces)), files, digest))
     counts = Counter({label: len(files) for label, (files, _) in enumerate(scanned)})
     others = sum(others for _, others in scanned)
-    return _Split(split, source.resolve(), out.resolve() / f"{split}.partial", shards, counts, others)
+    return _Split(split, root_of(source).resolve(), out.resolve() / f"{split}.partial", shards, counts, others)
 
 
 def _resume(work: _Split) -> None:
@@ -381,10 +395,27 @@ def _summary(folder: Path, manifest: Manifest) -> str:
     )
 
 
+def _splits(train: Path | None, val: Path | None, val_labels: Path | None, pets: Path | None) -> dict[str, Pictures]:
+    """Where each split's pictures are, from the options."""
+    if pets is not None:
+        if train or val or val_labels:
+            raise InputError("--pets stands for both splits: leave out --train, --val and --val-labels.")
+        return dict(oxford_pets_lists(pets))
+    if train is None or val is None:
+        raise InputError("Name the folders of both splits with --train and --val, or Oxford-IIIT Pet's with --pets.")
+    return {"train": train, "validation": labelled_list(val, val_labels) if val_labels else val}
+
+
 @click.command(context_settings={"max_content_width": 110})
 @click.option("--name", required=True, help="imagenet100 or oxford_pets, whose classes are checked, or any other name.")
-@click.option("--train", required=True, type=click.Path(path_type=Path), help="Folder of the training images.")
-@click.option("--val", required=True, type=click.Path(path_type=Path), help="Folder of the validation images.")
+@click.option("--train", type=click.Path(path_type=Path), help="Folder of the training images.")
+@click.option("--val", type=click.Path(path_type=Path), help="Folder of the validation images.")
+@click.option(
+    "--val-labels", type=click.Path(path_type=Path), help="WordNet ids, if all validation images lie in --val."
+)
+@click.option(
+    "--pets", type=click.Path(path_type=Path), help="Oxford-IIIT Pet as downloaded, in place of both folders."
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write.  [default: store/imported/NAME]")
 @click.option("--rows-per-shard", default=1024, show_default=True, type=click.IntRange(1))
 @click.option("--limit-corrupt", default=0.001, show_default=True, type=click.FloatRange(0, 1), help="Share allowed.")
@@ -392,8 +423,10 @@ def _summary(folder: Path, manifest: Manifest) -> str:
 @click.option("--address", help="Join a running Ray cluster, for example auto or ray://host:10001.")
 def main(
     name: str,
-    train: Path,
-    val: Path,
+    train: Path | None,
+    val: Path | None,
+    val_labels: Path | None,
+    pets: Path | None,
     out: Path | None,
     rows_per_shard: int,
     limit_corrupt: float,
@@ -414,7 +447,7 @@ def main(
         with ImportProgress(console) as progress:
             import_images(
                 name,
-                {"train": train, "validation": val},
+                _splits(train, val, val_labels, pets),
                 out or Path("store") / "imported" / name,
                 rows_per_shard=rows_per_shard,
                 limit_corrupt=limit_corrupt,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,30 +41,54 @@ def checked_picture(data: bytes | None, resize: int | None = None) -> Picture:
     Raises:
         CorruptError: the bytes are no whole picture.
     """
+    with _opened(data) as (image, content):
+        plain = _is_plain(image, content)
+        image.load()
+        short, tiny = min(image.size), min(image.size) < TINY
+        smaller = resize is not None and short > resize
+        if plain and not smaller:
+            return Picture(content, False, False, tiny)
+        pixels = image.copy() if plain else _as_rgb(image)
+    if resize is not None and smaller:
+        width, height = (int(resize * side / short) for side in pixels.size)
+        resized = pixels.resize((width, height), Image.Resampling.BICUBIC)
+        return Picture(_encoded(resized, "jpeg", quality=95), not plain, True, tiny)
+    return Picture(_encoded(pixels, "png"), True, False, tiny)
+
+
+def rgb_picture(data: bytes | None, enough: int | None = None) -> Image.Image:
+    """Decodes a file's bytes to 8-bit RGB, as `checked_picture` converts.
+
+    Args:
+        data: the file's bytes, None if there is no such file.
+        enough: a larger JPEG may be decoded at 1/2, 1/4 or 1/8 of its size that has this many pixels on each side.
+
+    Raises:
+        CorruptError: the bytes are no whole picture.
+    """
+    with _opened(data) as (image, _):
+        if enough is not None:
+            image.draft("RGB", (enough, enough))
+        image.load()
+        return _as_rgb(image)
+
+
+@contextmanager
+def _opened(data: bytes | None) -> Iterator[tuple[Image.Image, bytes]]:
+    """The picture that a file's bytes hold, with the bytes; whatever decoding raises becomes a CorruptError."""
     if not data:
         raise CorruptError("a link to nothing, or no file" if data is None else "empty file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about sizes and damaged metadata, which do not matter here
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                plain = _is_plain(image, data)
-                image.load()
-                short, tiny = min(image.size), min(image.size) < TINY
-                smaller = resize is not None and short > resize
-                if plain and not smaller:
-                    return Picture(data, False, False, tiny)
-                pixels = image.copy() if plain else _as_rgb(image)
+                yield image, data
     except UnidentifiedImageError:
         raise CorruptError("not a picture") from None
     except MemoryError:
         raise
     except Exception as error:  # decoders raise nearly anything on damaged files, SyntaxError and struct.error included
         raise CorruptError(str(error).splitlines()[0] if str(error) else type(error).__name__) from None
-    if resize is not None and smaller:
-        width, height = (int(resize * side / short) for side in pixels.size)
-        resized = pixels.resize((width, height), Image.Resampling.BICUBIC)
-        return Picture(_encoded(resized, "jpeg", quality=95), not plain, True, tiny)
-    return Picture(_encoded(pixels, "png"), True, False, tiny)
 
 
 def _is_plain(image: Image.Image, data: bytes) -> bool:

@@ -41,7 +41,7 @@ def understand(error: BaseException) -> tuple[str, str, str]:
 
     All exceptions that it wraps count, also those of several workers: what only the user can mend comes first.
     """
-    found = list(_wrapped(error))
+    found = list(_wrapped(error))[::-1]  # The innermost says it most plainly.
     for item in found:
         if isinstance(item, InputError):
             return INPUT, str(item), ""
@@ -57,7 +57,7 @@ def understand(error: BaseException) -> tuple[str, str, str]:
     for item in found:
         if _is_lost(item):
             return LOST, describe(item), ""
-    return ERROR, describe(found[-1]), ""
+    return ERROR, describe(found[0]), ""
 
 
 def describe(error: BaseException) -> str:

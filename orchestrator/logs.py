@@ -54,7 +54,7 @@ class _Handler(logging.Handler):
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._log.say(f"{record.levelname} {record.name}: {record.getMessage()}")
+        self._log.say(f"{record.levelname} {record.name}: {self.format(record)}")
 
 
 @contextmanager

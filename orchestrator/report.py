@@ -1,27 +1,50 @@
-"""The report of a study: the paper's table and figure from what was measured, as files and on the terminal."""
+"""The report of a study, from what is stored: python -m orchestrator.report STUDY [key=value ...].
+
+Exit codes: 0 written; 2 wrong usage or input.
+"""
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
-from collections.abc import Mapping
+import os
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import click
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.figures import draw_curves
-from orchestrator.plan import Plan
-from orchestrator.results import LAST_EPOCHS, point_table, trial_table, with_published
-from orchestrator.scale import DIRECTIONS, REAL, SYNTHETIC
+from datagen.errors import InputError
+from orchestrator.catalog import load
+from orchestrator.evidence import Evidence, gather, versions
+from orchestrator.figures import Caption, draw
+from orchestrator.overrides import apply_overrides
+from orchestrator.page import ROWS, html_page
+from orchestrator.plan import Plan, make_plan
+from orchestrator.readable import claims_table, readable
+from orchestrator.results import finished_models
+from orchestrator.scale import Scale
+from orchestrator.search import with_searched
 from orchestrator.store import Store, StoredModel
+from orchestrator.study import Study
+from trainables.spec import TrainingSpec
+
+if TYPE_CHECKING:
+    from orchestrator.tracking_reader import Recorded
+
+FORMATS = ("md", "html", "csv")
+WIDE = 120
+"""Columns of a terminal that shows the whole table; a narrower one leaves out top-5 and the loss."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """A study's report: its tables, the verdict in words, and the files written (`report.md` first)."""
+    """A study's report: its tables, the verdict in words, and the files written (`report.md` first, if written)."""
 
     trials: pd.DataFrame
     points: pd.DataFrame
@@ -30,112 +53,190 @@ class Report:
     files: tuple[Path, ...]
 
 
-def write_report(plan: Plan, store: Store, models: Mapping[str, StoredModel], command: str) -> Report:
-    """Writes report.md, table.csv, table.parquet, trials.csv, trials.parquet, figure.png and figure.svg.
+def write_report(
+    plan: Plan,
+    store: Store,
+    models: Mapping[str, StoredModel],
+    command: str,
+    formats: Sequence[str] = FORMATS,
+    *,
+    samples: bool = True,
+) -> Report:
+    """Writes figure.png and figure.svg, and by format report.md, report.html, and the tables as CSV and Parquet.
 
     Args:
         plan: the study's plan.
         store: its store; the files go to `studies/<study>/<scale>/`.
         models: the finished trainings.
         command: the command to repeat the study with.
+        formats: of `FORMATS`.
+        samples: whether the store has the study's data sets and bases, for sample images and cost.
     """
     folder = store.study_folder(plan.study.name, plan.scale.name)
     folder.mkdir(parents=True, exist_ok=True)
-    trials = trial_table(plan, models)
-    points = with_published(point_table(trials), plan.study.published, plan.scale.published)
-    seeds = int(points["seeds"].max()) if len(points) else 0
-    spread = (
-        f"± standard deviation over {seeds} seeds" if seeds > 1 else f"± over the last {LAST_EPOCHS} epochs of one run"
+    evidence = gather(plan, store if samples else None, models)
+    figures = draw(
+        evidence.points, plan.study.figure, plan.study.axis_names, Caption(evidence.title, evidence.whiskers), folder
     )
-    verdict = _verdict(points)
-    figures = draw_curves(points, plan.study.figure.axis, f"{plan.study.name}, scale {plan.scale.name}", spread, folder)
-    tables = []
-    for name, table in (("table", points), ("trials", trials)):
-        tables += [folder / f"{name}.csv", folder / f"{name}.parquet"]
-        table.to_csv(tables[-2], index=False)
-        table.to_parquet(tables[-1], index=False)
-    page = folder / "report.md"
-    page.write_text(_markdown(plan, trials, points, verdict, spread, command))
-    return Report(trials, points, verdict, spread, (page, *figures, *tables))
+    pages = []
+    if "md" in formats:
+        pages.append(_publish(folder / "report.md", lambda path: path.write_text(_markdown(evidence, command))))
+    if "html" in formats:
+        page = html_page(evidence, store if samples else None, folder / "figure.svg", command)
+        pages.append(_publish(folder / "report.html", lambda path: path.write_text(page)))
+    tables = _write_tables(evidence, folder) if "csv" in formats else []
+    return Report(evidence.trials, evidence.points, evidence.verdict, evidence.spread, (*pages, *figures, *tables))
+
+
+def _write_tables(evidence: Evidence, folder: Path) -> list[Path]:
+    tables = {"table": evidence.points, "trials": evidence.trials}
+    if evidence.outcomes:
+        tables["claims"] = claims_table(evidence.outcomes)
+    written = []
+    for name, table in tables.items():
+        written.append(_publish(folder / f"{name}.csv", partial(table.to_csv, index=False)))
+        written.append(_publish(folder / f"{name}.parquet", partial(_write_parquet, table)))
+    return written
+
+
+def _write_parquet(table: pd.DataFrame, path: Path) -> None:
+    """Columns whose values are of several types, as settings may be, are written as text."""
+    mixed = [
+        name for name in table.columns if table[name].dtype == object and table[name].dropna().map(type).nunique() > 1
+    ]
+    table.astype(dict.fromkeys(mixed, str)).to_parquet(path, index=False)
+
+
+def _publish(path: Path, write: Callable[[Path], object]) -> Path:
+    """Has a file written aside and moved to its place when whole."""
+    aside = path.with_name(f".{os.getpid()}.{path.name}")
+    write(aside)
+    return aside.replace(path)
 
 
 def show_report(report: Report, console: Console) -> None:
     """Prints the table and the verdict."""
     table = Table(title=f"{report.spread}; accuracies in percent", title_justify="left", box=None, pad_edge=False)
-    shown = _readable(report.points)
+    shown = readable(report.points.head(ROWS))
+    if console.width < WIDE:
+        shown = shown.drop(columns=["top-5", "train loss"])
     for column in shown.columns:
         table.add_column(str(column), justify="left" if column in ("trained", "frozen layers") else "right")
     for row in shown.itertuples(index=False):
         table.add_row(*(str(value) for value in row))
     console.print(table)
+    if len(report.points) > ROWS:
+        console.print(f"... and {len(report.points) - ROWS} more points in table.csv.", highlight=False)
     console.print(f"\n{report.verdict}", highlight=False)
 
 
-def _readable(points: pd.DataFrame) -> pd.DataFrame:
-    """The paper's table: strings, one row per point."""
-    shown = pd.DataFrame()
-    shown["trained"] = points["direction"]
-    shown["frozen layers"] = [f"1-{n}" if n else "none" for n in points["frozen_layers"]]
-    if (points["fraction"] < 1).any():
-        shown["share of data"] = [f"1/{round(1 / fraction)}" for fraction in points["fraction"]]
-    shown["seeds"] = points["seeds"]
-    for column, metric, digits in (("top-1", "top1", 1), ("top-5", "top5", 1), ("train loss", "train_loss", 3)):
-        means, stds = points[f"{metric}_mean"], points[f"{metric}_std"]
-        shown[column] = [_plus_minus(mean, std, digits) for mean, std in zip(means, stds, strict=True)]
-    if "published_top1" in points:
-        published = zip(points["published_top1"], points["published_top1_std"], strict=True)
-        shown["published top-1"] = [_plus_minus(mean, std, 1) for mean, std in published]
-        shown["difference"] = ["" if pd.isna(value) else f"{value:+.1f}" for value in points["difference"]]
-    return shown
-
-
-def _plus_minus(mean: float, std: float, digits: int) -> str:
-    return "missing" if pd.isna(mean) else f"{mean:.{digits}f} ± {std:.{digits}f}"
-
-
-def _verdict(points: pd.DataFrame) -> str:
-    """The study's outcome in plain sentences, from the measured numbers alone."""
-    top1 = points.set_index(["direction", "frozen_layers"])["top1_mean"]
-    sentences = []
-    real, synthetic = top1.get((REAL, 0)), top1.get((SYNTHETIC, 0))
-    if pd.notna(real) and pd.notna(synthetic):
-        sentences.append(
-            f"Trained on real images: {real:.1f} % top-1, on synthetic ones: {synthetic:.1f} %, "
-            f"a gap of {real - synthetic:.1f} points."
-        )
-    for direction, baseline in ((DIRECTIONS[1], real), (DIRECTIONS[0], synthetic)):
-        curve = top1[direction].dropna() if direction in top1 else pd.Series(dtype=float)
-        if len(curve) > 1 and pd.notna(baseline):
-            deepest, before = curve.index[-1], curve.index[-2]
-            widest = (curve.iloc[:-1] - baseline).abs()
-            sentences.append(
-                f"{direction}: up to N = {before} top-1 stays within {widest.max():.1f} points of {baseline:.1f} "
-                f"(furthest at N = {widest.idxmax()}); at N = {deepest} it is {curve.iloc[-1]:.1f}."
-            )
-    return " ".join(sentences) or "Too few trials are done for a verdict."
-
-
-def _markdown(plan: Plan, trials: pd.DataFrame, points: pd.DataFrame, verdict: str, spread: str, command: str) -> str:
-    failed = trials[trials["status"] == "failed"]
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "ray", "diffusers", "timm"))
+def _markdown(evidence: Evidence, command: str) -> str:
+    plan = evidence.plan
+    shown = readable(evidence.points.head(ROWS))
+    left_out = len(evidence.points) - len(shown)
+    claimed = claims_table(evidence.outcomes)
     lines = [
-        f"# {plan.study.name}, scale {plan.scale.name}",
+        f"# {evidence.title}",
         "",
         plan.study.question,
         "",
-        f"**{verdict}**",
+        f"**{evidence.verdict}**",
         "",
-        "![Top-1 against freeze depth](figure.png)",
+        f"![{plan.study.question}](figure.png)",
         "",
-        f"Scale {plan.scale.name}: {plan.scale.summary} Numbers of different scales are not comparable.",
+        f"Whiskers: {evidence.whiskers}. {evidence.about_scale}",
         "",
-        _readable(points).to_markdown(index=False, disable_numparse=True),
+        shown.to_markdown(index=False, disable_numparse=True),
         "",
-        f"Accuracies on real validation images in percent, mean of the last {LAST_EPOCHS} epochs, {spread}.",
+        *([f"The first {ROWS} points; {left_out} more are in table.csv.", ""] if left_out else []),
+        f"{evidence.spread}.",
+        *evidence.notes,
         "",
-        *(f"Failed: {row.direction} N={row.frozen_layers} s{row.seed}." for row in failed.itertuples()),
-        f"Made by `{command}`: {len(trials)} trials, {trials['seconds'].sum() / 60:.1f} minutes of training on all "
-        f"workers together. {versions}, Python {platform.python_version()}.",
+        *(["## What the papers say", "", claimed.to_markdown(index=False), ""] if len(claimed) else []),
+        *(f"- {sentence}" for sentence in evidence.open),
+        *([""] if evidence.open else []),
+        f"Made by `{command}`: {len(evidence.trials)} trials, {evidence.cost.sentence()} {versions()}.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _formats(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]:
+    formats = tuple(value.split(","))
+    if unknown := set(formats) - set(FORMATS):
+        raise click.BadParameter(f"{', '.join(sorted(unknown))}. Give some of {','.join(FORMATS)}.")
+    return formats
+
+
+@click.command(context_settings={"max_content_width": 110})
+@click.argument("study")
+@click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--scale", help="As in the sweep.")
+@click.option("--seeds", type=click.IntRange(1, 1000), help="Replicates of each trial; by default all that there are.")
+@click.option("--store", default="store", show_default=True, type=click.Path(path_type=Path), help="Folder of results.")
+@click.option("--format", "formats", default=",".join(FORMATS), show_default=True, callback=_formats)
+@click.option(
+    "--from-mlflow", "uri", is_flag=False, flag_value="default",
+    help="Take the results from MLflow (at this address, or the usual one) instead of the store.",
+)  # fmt: skip
+def main(
+    study: str,
+    settings: tuple[str, ...],
+    scale: str | None,
+    seeds: int | None,
+    store: Path,
+    formats: tuple[str, ...],
+    uri: str | None,
+) -> None:
+    r"""Writes the report of a STUDY from what is stored; runs nothing.
+
+    \b
+    python -m orchestrator.report layer_importance --seeds 3
+    python -m orchestrator.report data_reduction --scale imagenet100 --from-mlflow http://127.0.0.1:5000
+    """
+    console = Console(soft_wrap=not sys.stdout.isatty())
+    if uri is not None and "=" in uri and ":" not in uri:
+        settings, uri = (uri, *settings), "default"
+    try:
+        chosen, world = apply_overrides(*load(study, scale), settings)
+        opened = Store(store)
+        if uri is None and not (store / "store.json").is_file():
+            raise InputError(f"There is no store in {store}. Give its folder with --store, or --from-mlflow.")
+        opened.open()
+        recorded = None if uri is None else _recorded(opened, uri)
+        if seeds is None:
+            seeds = _seeds_at_hand(chosen, world, opened.has if recorded is None else recorded.__contains__)
+        plan = with_searched(make_plan(chosen, world, seeds, opened, check=False), opened)
+        models = finished_models(plan, opened) if recorded is None else recorded.models(plan.trials)
+        command = shlex.join(["python", "-m", "orchestrator.report", *sys.argv[1:]])
+        report = write_report(plan, opened, models, command, formats, samples=recorded is None)
+    except InputError as error:
+        Console(stderr=True, soft_wrap=True).print(f"Error: {error}", style="red", highlight=False, markup=False)
+        sys.exit(2)
+    except OSError as error:
+        Console(stderr=True).print(
+            f"Error: {error.strerror or error} ({error.filename}).", style="red", highlight=False
+        )
+        sys.exit(2)
+    show_report(report, console)
+    for path in report.files:
+        console.print(str(path), highlight=False, soft_wrap=True)
+
+
+def _seeds_at_hand(study: Study, scale: Scale, at_hand: Callable[[TrainingSpec], bool]) -> int:
+    """How many seeds have results, from seed 0 on; at least 1."""
+    seeds = 1
+    while any(at_hand(trial.spec) for trial in study.trials(scale, seeds + 1) if trial.seed == seeds):
+        seeds += 1
+    return seeds
+
+
+def _recorded(store: Store, uri: str) -> Recorded:
+    from orchestrator.tracking import tracking_uri
+    from orchestrator.tracking_reader import Recorded
+
+    return Recorded(tracking_uri(store) if uri == "default" else uri)
+
+
+if __name__ == "__main__":
+    main()

@@ -15,12 +15,14 @@ from rich.console import Console
 from datagen.errors import InputError
 from datagen.identity import fingerprint_of
 from datagen.shards import write_json
+from orchestrator.calibration import note_speed
 from orchestrator.options import Options
 from orchestrator.plan import Plan
 from orchestrator.progress import Progress
 from orchestrator.ray_environment import prepare
 from orchestrator.results import LAST_EPOCHS, finished_models
 from orchestrator.search import SearchRun, with_searched
+from orchestrator.secrets import redacted
 from orchestrator.selection import find_trial, only
 from orchestrator.status import StatusFile
 from orchestrator.store import Store, StoredModel
@@ -77,7 +79,7 @@ def _is_recorded(plan: Plan, store: Store) -> bool:
 
 
 def _record(plan: Plan, store: Store) -> dict[str, str]:
-    return {"uri": tracking_uri(store), "trials": fingerprint_of([spec.fingerprint for spec in plan.trials])}
+    return {"uri": redacted(tracking_uri(store)), "trials": fingerprint_of([spec.fingerprint for spec in plan.trials])}
 
 
 def _record_note(plan: Plan, store: Store) -> Path:

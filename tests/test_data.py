@@ -13,9 +13,11 @@ import torch
 from datagen.errors import InputError
 from datagen.shards import ImageRow, publish_dataset
 from tests.conftest import noisy_rows, png
-from trainables.data import ImageSet, epoch_batches, fraction_subset, load_images, steps_per_epoch
+from trainables import threads
+from trainables.data import EncodedImages, ImageSet, epoch_batches, fraction_subset, load_images, steps_per_epoch
 from trainables.loop import train_cohort
 from trainables.spec import TrainingSpec
+from trainables.threads import in_threads
 
 LABELS = torch.arange(4).repeat(64)
 
@@ -88,3 +90,35 @@ def test_the_order_depends_on_seed_and_epoch_alone() -> None:
 def test_a_set_below_one_batch_makes_one_step() -> None:
     assert steps_per_epoch(5, 32) == 1
     assert [len(batch) for batch in epoch_batches(torch.arange(5), 32, 0, 1)] == [5]
+
+
+def test_a_set_above_the_limit_stays_encoded_with_the_same_pixels(
+    image_folders: Path, train_images: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainables.data.DECODED_LIMIT", 1000)
+    encoded = load_images(image_folders / "train")
+    assert isinstance(encoded.images, EncodedImages)
+    positions = torch.tensor([47, 0, 13])
+    assert torch.equal(torch.stack(encoded.images[positions]), train_images.images[positions])
+    assert torch.equal(encoded.labels, train_images.labels)
+
+
+def test_an_encoded_image_that_cannot_be_decoded_is_named_when_it_is_picked(tmp_path: Path) -> None:
+    rows = [ImageRow(png(np.zeros((9, 8 + n, 3), dtype=np.uint8)), f"circle/{n}.png", 0, "circle", n) for n in range(2)]
+    rows.append(ImageRow(b"not a picture", "circle/broken.png", 0, "circle", 2))
+    publish_dataset(tmp_path, [rows], split="train", class_names=("circle", "square", "cross"), description={})
+    images = load_images(tmp_path).images
+    assert images[torch.tensor([1])][0].shape == (3, 9, 9)
+    with pytest.raises(InputError, match=r"circle/broken\.png .* cannot be decoded"):
+        images[torch.tensor([0, 2])]
+
+
+def test_work_in_threads_keeps_its_order_and_tells_its_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_threads", lambda: 3)
+    assert in_threads(lambda number: number**2, range(10)) == [number**2 for number in range(10)]
+    assert in_threads(str, []) == []
+    before = torch.get_num_threads()
+    assert in_threads(lambda _: torch.get_num_threads(), range(3)) == [1, 1, 1]
+    assert torch.get_num_threads() == before
+    with pytest.raises(ZeroDivisionError):
+        in_threads(lambda number: 1 / number, [1, 0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +15,12 @@ import ray
 from safetensors.torch import load_file
 
 from datagen.errors import InputError
-from orchestrator.execute import Cluster, join_cluster, run_plan
+from orchestrator.execute import Cluster, Outcome, join_cluster, run_plan
+from orchestrator.logs import logs_of
 from orchestrator.plan import Work
 from orchestrator.ray_environment import prepare
 from orchestrator.store import Store
+from orchestrator.worker import mindgap_work, train_and_publish
 from trainables.data import ImageSet
 from trainables.loop import train_cohort
 from trainables.report import EpochReport
@@ -39,6 +43,7 @@ class Log:
         self.epochs: list[int] = []
         self.starts = 0
         self.failures: list[str | None] = []
+        self.lines: list[str] = []
         self._deadly = deadly
 
     def work_started(self, work: Work) -> None:
@@ -49,9 +54,15 @@ class Log:
         self.epochs.append(progress.epoch)
         if progress.epoch == self._deadly:
             self._deadly = 0
-            for process in psutil.process_iter(["cmdline"]):
-                if (process.info["cmdline"] or [""])[0].startswith("ray::ImplicitFunc"):
+            for process in psutil.Process().children(recursive=True):
+                if process.cmdline()[:1] and process.cmdline()[0].startswith("ray::ImplicitFunc"):
                     process.kill()
+
+    def work_retried(self, work: Work, reason: str, pause: float) -> None:
+        self.lines.append(f"again: {reason}")
+
+    def work_split(self, work: Work, pieces: Any, reason: str) -> None:
+        self.lines.append(f"split: {reason}")
 
     def work_ended(self, work: Work, failure: str | None) -> None:
         self.failures.append(failure)
@@ -75,7 +86,8 @@ def test_a_training_whose_process_is_killed_goes_on_and_ends_as_if_it_had_not_be
     store, log = Store(tmp_path / "store").open(), Log(deadly=2)
     run(spec, here, store, log)
     assert log.starts == 2
-    assert sorted(set(log.epochs)) == list(range(1, EPOCHS + 1))
+    assert log.lines == ["again: its process died"]
+    assert [row["epoch"] for row in store.read_model(spec).history] == list(range(1, EPOCHS + 1))
     assert len(log.epochs) <= EPOCHS + 1  # At most the epoch that was running is repeated.
     (undisturbed,) = train_cohort([spec], train_images, validation_images)
     weights = load_file(store.read_model(spec).weights)
@@ -91,6 +103,116 @@ def test_two_workers_of_ray_train_report_every_epoch_and_publish(
     history = store.read_model(spec).history
     assert [row["epoch"] for row in history] == log.epochs
     assert history[-1]["train_loss"] < history[0]["train_loss"]
+
+
+MOST_BRANCHES = 2
+
+
+def too_many_branches(config: dict[str, Any]) -> None:
+    """A worker whose GPU takes no more than two branches from the second epoch on, and one of which is poisoned."""
+    import torch
+
+    from trainables import loop
+    from trainables.trunk import Branch
+
+    train_epoch, step = loop.Cohort.train_epoch, Branch.step
+
+    def limited(self: Any, epoch: int) -> None:
+        if epoch > 1 and len(self.running) > MOST_BRANCHES:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        train_epoch(self, epoch)
+
+    def poisoned(self: Any, *arguments: Any) -> None:
+        if self.spec.frozen_layers == 17:
+            raise ValueError("poison")
+        step(self, *arguments)
+
+    loop.Cohort.train_epoch, Branch.step = limited, poisoned  # type: ignore[method-assign]
+    try:
+        mindgap_work(config)
+    finally:
+        loop.Cohort.train_epoch, Branch.step = train_epoch, step  # type: ignore[method-assign]
+
+
+@pytest.fixture(scope="module")
+def halved(
+    spec: TrainingSpec, here: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Store, Outcome, Log, tuple[TrainingSpec, ...]]:
+    """A cohort of five, N = 13 to 17, after a run with `too_many_branches`."""
+    store = Store(tmp_path_factory.mktemp("halved") / "store").open()
+    base = replace(spec, epochs=2)
+    train_and_publish((base,), store.root, lambda report: None)
+    members = tuple(replace(base, source=base, frozen_layers=depth, epochs=3) for depth in range(13, 18))
+    work, log = Work("the cohort", members, frozenset(), 1.0), Log()
+    return store, run_plan([work], store, here, [log], run=too_many_branches), log, members
+
+
+def test_a_cohort_too_large_for_the_gpu_goes_on_in_halves_from_its_checkpoint(
+    halved: tuple[Store, Outcome, Log, tuple[TrainingSpec, ...]], train_images: ImageSet, validation_images: ImageSet
+) -> None:
+    store, outcome, log, members = halved
+    # The fifth has failed in the first epoch: four are too many, two halves are not.
+    assert [split.title for split in outcome.splits] == ["the cohort"]
+    assert log.lines == ["split: the GPU's memory is too small"]
+    assert log.epochs.count(1) == 1  # The halves have not repeated it.
+    assert log.epochs.count(3) == 2
+    source = load_file(store.read_model(members[0].source).weights)  # type: ignore[arg-type]
+    alone = train_cohort([members[0]], train_images, validation_images, source)[0]
+    assert [row["train_loss"] for row in store.read_model(members[0]).history] == [
+        row["train_loss"] for row in alone.history
+    ]
+
+
+def test_a_poisoned_branch_fails_alone_and_its_log_is_kept(
+    halved: tuple[Store, Outcome, Log, tuple[TrainingSpec, ...]],
+) -> None:
+    store, outcome, _, members = halved
+    assert outcome.failed == {}
+    reasons = {spec.frozen_layers: store.read_model(spec).failure for spec in members}
+    assert reasons == {13: None, 14: None, 15: None, 16: None, 17: "ValueError in epoch 1: poison"}
+    logs = "".join(text for _, text in logs_of(store, members[-1].fingerprint))
+    assert 'raise ValueError("poison")' in logs
+    assert "OutOfMemoryError: CUDA out of memory" in logs
+
+
+def bad_config(config: dict[str, Any]) -> None:
+    work: Work = config["work"]
+    if work.title == "bad":
+        work.members[0].__dict__["source"] = "nothing of the kind"
+    mindgap_work(config)
+
+
+def test_a_work_that_raises_fails_once_and_the_others_finish(spec: TrainingSpec, here: Cluster, tmp_path: Path) -> None:
+    store, log = Store(tmp_path / "store").open(), Log()
+    bad = Work("bad", (replace(spec, seed=0, epochs=2),), frozenset(), 1.0)
+    good = Work("good", (replace(spec, seed=1, epochs=2),), frozenset(), 1.0)
+    outcome = run_plan([bad, good], store, here, [log], run=bad_config)
+    assert outcome.done == [good]
+    assert list(outcome.failed) == ["bad"]
+    assert "AttributeError" in outcome.failed["bad"]
+    assert log.lines == []
+    assert "Traceback" in "".join(text for _, text in logs_of(store, bad.members[0].fingerprint))
+    assert not list(logs_of(store, good.members[0].fingerprint))
+
+
+def test_the_first_ctrl_c_ends_a_run_after_the_running_epoch(spec: TrainingSpec, here: Cluster, tmp_path: Path) -> None:
+    store, said = Store(tmp_path / "store").open(), []
+
+    class Impatient(Log):
+        def work_progressed(self, work: Work, progress: Any) -> None:
+            super().work_progressed(work, progress)
+            if progress.epoch == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    work = [Work(str(n), (replace(spec, seed=n, epochs=50),), frozenset(), 1.0) for n in range(2 * here.slots)]
+    log = Impatient()
+    outcome = run_plan(work, store, here, [log], on_stop=lambda: said.append("stopping"))
+    assert outcome.interrupted
+    assert said == ["stopping"]
+    assert log.starts <= here.slots
+    assert max(log.epochs) < 20
+    checkpoint = next(store.partial_folder(item.members[0].cohort) for item in work if log.starts)
+    assert list(checkpoint.glob("*.safetensors"))
 
 
 def test_more_workers_than_the_cluster_has_are_refused(spec: TrainingSpec, here: Cluster, tmp_path: Path) -> None:

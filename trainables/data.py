@@ -3,37 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
+import pyarrow as pa
 import torch
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image
 
 from datagen.errors import InputError
 from datagen.identity import derived_seed
-from datagen.shards import read_rows
+from datagen.shards import read_manifest, read_rows
+from trainables.shared_memory import shared_bytes
+from trainables.threads import in_threads
 
 DECODED_LIMIT = 2 * 1024**3
 """Bytes of pixels that are kept decoded: a pocket set takes 8 MB; ImageNet-100 would take 25 GB and stays encoded."""
-DECODING_THREADS = 8
 
 
 class EncodedImages:
     """Images kept as JPEG or PNG bytes and decoded, as RGB, when they are picked; they may differ in size."""
 
-    def __init__(self, folder: Path, paths: Sequence[str], encoded: Sequence[bytes]) -> None:
-        self._folder, self._paths, self._encoded = folder, paths, encoded
-        self._threads = ThreadPoolExecutor(DECODING_THREADS, thread_name_prefix="decode")
+    def __init__(self, folder: Path, paths: Sequence[str], encoded: Tensor, offsets: Sequence[int]) -> None:
+        """Takes the images' bytes one after the other, [n] uint8, and where each begins and the last ends."""
+        self._folder, self._paths, self._encoded, self._offsets = folder, paths, encoded, offsets
 
     def __len__(self) -> int:
-        return len(self._encoded)
+        return len(self._paths)
 
     def __getitem__(self, positions: Tensor) -> list[Tensor]:
         """The images at positions [n], each [3, height, width] uint8."""
-        return list(self._threads.map(self.decoded, positions.tolist()))
+        return in_threads(self.decoded, positions.tolist())
 
     def decoded(self, position: int) -> Tensor:
         """One image [3, height, width] uint8.
@@ -41,14 +43,8 @@ class EncodedImages:
         Raises:
             InputError: it cannot be decoded.
         """
-        buffer = torch.frombuffer(bytearray(self._encoded[position]), dtype=torch.uint8)
-        try:
-            return decode_image(buffer, ImageReadMode.RGB)
-        except RuntimeError as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(
-                f"The image {self._paths[position]} in {self._folder} cannot be decoded: {reason}"
-            ) from error
+        image = self._encoded[self._offsets[position] : self._offsets[position + 1]]
+        return _decoded(self._folder, self._paths[position], image)
 
 
 class Images(Protocol):
@@ -72,29 +68,89 @@ class ImageSet:
 
 
 def load_images(folder: Path) -> ImageSet:
-    """Reads a data set into memory: decoded if its images are of one size and small enough together, else encoded.
+    """A data set in memory: decoded if its images are of one size and small enough together, else encoded.
+
+    The first process of a node that asks for it reads the shards; all share its bytes (`trainables.shared_memory`).
 
     Raises:
         InputError: an image of a set that is decoded cannot be.
     """
-    paths: list[str] = []
-    encoded: list[bytes] = []
+    manifest = read_manifest(folder)
+    # The digest stands for the images and their order; the rest of the key for what this code makes of them.
+    key = f"{manifest.digest[:32]}-v1-{DECODED_LIMIT}"
+    first = next(read_rows(folder))
+    shape = _decoded(folder, *_row(first, 0)).shape
+    decoded_size = shape.numel() * manifest.rows
+    size = decoded_size if decoded_size <= DECODED_LIMIT else sum(shard.bytes for shard in manifest.shards)
+    content, index = shared_bytes(key, size, lambda file: _write_images(folder, file, shape, decoded_size))
+    labels = index["labels"]
+    if "shape" in index:
+        return ImageSet(content.view(index["shape"].tolist()), labels)
+    paths = bytes(index["paths"].numpy()).decode().split("\0")
+    return ImageSet(EncodedImages(folder, paths, content, index["offsets"].tolist()), labels)
+
+
+def _write_images(folder: Path, file: BinaryIO, shape: torch.Size, decoded_size: int) -> dict[str, Tensor]:
+    """Writes all pixels, if the images are alike and not too many, or all encoded bytes; returns what is where."""
+    if decoded_size <= DECODED_LIMIT:
+        index = _write_decoded(folder, file, shape)
+        if index is not None:
+            return index
+        file.seek(0)
+        file.truncate()
+    return _write_encoded(folder, file)
+
+
+def _write_decoded(folder: Path, file: BinaryIO, shape: torch.Size) -> dict[str, Tensor] | None:
+    """None as soon as an image has another shape; before that, an image that cannot be decoded is an error."""
     labels: list[int] = []
+
+    def attempt(row: tuple[str, Tensor]) -> Tensor | InputError:
+        try:
+            return _decoded(folder, *row)
+        except InputError as error:
+            return error
+
     for batch in read_rows(folder):
-        rows = batch.column("image").to_pylist()
-        paths += [row["path"] for row in rows]
-        encoded += [row["bytes"] for row in rows]
+        for image in in_threads(attempt, [_row(batch, number) for number in range(len(batch))]):
+            if isinstance(image, InputError):
+                raise image
+            if image.shape != shape:
+                return None
+            file.write(image.contiguous().numpy().data)
         labels += batch.column("label").to_pylist()
-    images = EncodedImages(folder, paths, encoded)
-    first = images.decoded(0)
-    if first.numel() * len(images) > DECODED_LIMIT:
-        return ImageSet(images, torch.tensor(labels))
-    decoded = []
-    for position in range(len(images)):
-        decoded.append(images.decoded(position))
-        if decoded[-1].shape != first.shape:
-            return ImageSet(images, torch.tensor(labels))
-    return ImageSet(torch.stack(decoded), torch.tensor(labels))
+    return {"labels": torch.tensor(labels), "shape": torch.tensor([len(labels), *shape])}
+
+
+def _write_encoded(folder: Path, file: BinaryIO) -> dict[str, Tensor]:
+    labels: list[int] = []
+    paths: list[str] = []
+    lengths: list[int] = []
+    for batch in read_rows(folder):
+        for image in batch.column("image").field("bytes"):
+            lengths.append(file.write(image.as_buffer()))
+        paths += batch.column("image").field("path").to_pylist()
+        labels += batch.column("label").to_pylist()
+    return {
+        "labels": torch.tensor(labels),
+        "offsets": torch.tensor(list(accumulate(lengths, initial=0))),
+        "paths": torch.frombuffer(bytearray("\0".join(paths).encode()), dtype=torch.uint8),
+    }
+
+
+def _row(batch: pa.RecordBatch, number: int) -> tuple[str, Tensor]:
+    """An image's path, and its bytes [n] uint8."""
+    image = batch.column("image")
+    encoded = image.field("bytes")[number].as_buffer()
+    return image.field("path")[number].as_py(), torch.frombuffer(bytearray(encoded), dtype=torch.uint8)
+
+
+def _decoded(folder: Path, path: str, encoded: Tensor) -> Tensor:
+    try:
+        return decode_image(encoded, ImageReadMode.RGB)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"The image {path} in {folder} cannot be decoded: {reason}") from error
 
 
 def fraction_subset(labels: Tensor, fraction: float, seed: int, *, balanced: bool = True) -> Tensor:

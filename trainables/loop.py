@@ -23,6 +23,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from datagen.identity import derived_seed
 from trainables.checkpoint import CohortCheckpoint
 from trainables.data import ImageSet, epoch_batches, fraction_subset, steps_per_epoch
+from trainables.features import KeptFeatures, may_keep
 from trainables.recipe import learning_rates
 from trainables.report import EpochReport
 from trainables.spec import TrainingSpec
@@ -83,7 +84,7 @@ def train_cohort(
     if len({member.cohort for member in members}) != 1:
         raise ValueError("All members of a cohort must be alike but for their freeze depth.")
     world = world or World()
-    cohort = _Cohort(members, train, validation, source, world, folders or {})
+    cohort = Cohort(members, train, validation, source, world, folders or {})
     first = checkpoint.restore(cohort.trunk, cohort.branches) if checkpoint else 0
     for epoch in range(first + 1, members[0].epochs + 1):
         started = time.perf_counter()
@@ -113,8 +114,8 @@ _DEVICE = re.compile("OutOfMemoryError|CUDA|CUDNN|CUBLAS")
 """Errors of a GPU and its libraries, which torch mostly raises as RuntimeError."""
 
 
-class _Cohort:
-    """A cohort in training: trunk, branches, and the data stream they share."""
+class Cohort:
+    """A cohort in training: trunk, branches, and the data stream they share. The arguments are `train_cohort`'s."""
 
     def __init__(
         self,
@@ -140,28 +141,26 @@ class _Cohort:
             if self.spec.exact_statistics == "own":
                 everything = torch.arange(len(validation))
                 self._validation_statistics = statistics_of(validation, everything, folders.get("validation"))
-        self._views = Views(self.spec, len(train), self._statistics)
+        self._views = Views(self.spec, len(train), self._statistics, world.device)
         self._steps = steps_per_epoch(len(self._positions), self.spec.batch_size)
         self._rates = learning_rates(self.spec, self._steps)
+        self._features = KeptFeatures(len(train)) if may_keep(self.spec) else None
         self._timings: dict[str, float] = {}
 
     @property
     def running(self) -> list[Branch]:
+        """The branches that have not failed."""
         return [branch for branch in self.branches if branch.failure is None]
 
     def train_epoch(self, epoch: int) -> None:
+        """One pass over the training images (`epoch` from 1)."""
         rates = self._rates[(epoch - 1) * self._steps :]
         batches = epoch_batches(self._positions, self.spec.batch_size, self.spec.seed, epoch)
         for rate, batch in zip(rates, batches, strict=False):
             positions = self.world.share(batch)
             weight = self.world.weight(positions, batch)
-            images = self._train.images[positions]
-            self.timers.lap("data")
-            groups = [views.to(self.world.device) for views in self._views(images, positions, epoch)]
+            activations = self._activations(positions, epoch)
             labels = self._train.labels[positions].to(self.world.device)
-            self.timers.lap("views")
-            # Each resolution is a pass of its own, so that BatchNorm sees them apart, as in t-ReX.
-            activations = [self.trunk(views, training=True) for views in groups]
             self.timers.lap("trunk")
             for branch in self.running:
                 cut = [group[branch.spec.frozen_layers] for group in activations]
@@ -183,6 +182,20 @@ class _Cohort:
             logging.getLogger(__name__).warning("%s failed", branch.spec.title, exc_info=error)
             branch.failure = reason
 
+    def _activations(self, positions: Tensor, epoch: int) -> list[dict[int, Tensor]]:
+        """What the trunk makes of the views of the images at positions [batch], for each resolution of views."""
+        if self._features and (known := self._features.get(positions)):
+            return [known]
+        images = self._train.images[positions]
+        self.timers.lap("data")
+        groups = [views.to(self.world.device) for views in self._views(images, positions, epoch)]
+        self.timers.lap("views")
+        # Each resolution is a pass of its own, so that BatchNorm sees them apart, as in t-ReX.
+        activations = [self.trunk(views, training=True) for views in groups]
+        if self._features:
+            self._features.keep(positions, activations[0])
+        return activations
+
     def evaluate(self, epoch: int, started: float) -> None:
         """Evaluates every running branch on each validation image once, and writes the epoch into its history."""
         running = self.running
@@ -197,7 +210,7 @@ class _Cohort:
         with evaluation_mode(modules, by_batch=by_batch, drifting=drifting):
             for batch in self._batches_by_statistics() if by_batch else self._evaluation_batches():
                 images = self._validation.images[batch]
-                views = evaluation_view(images, self.spec, self._validation_statistics).to(self.world.device)
+                views = evaluation_view(images, self.spec, self._validation_statistics, self.world.device)
                 labels = self._validation.labels[batch].to(self.world.device)
                 activations = self.trunk(views, training=False)
                 for branch, accuracy in zip(running, accuracies, strict=True):

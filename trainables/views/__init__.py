@@ -6,18 +6,22 @@ A sample's view depends on (seed, epoch, image) alone: not on the batch it is in
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from datagen.identity import derived_seed
 from trainables.spec import TrainingSpec
 from trainables.statistics import PixelStatistics
+from trainables.threads import in_threads
 from trainables.views.augmix import AugMix
 from trainables.views.autoaugment import AutoAugment
 from trainables.views.dino_multicrop import DinoMulticrop
 from trainables.views.none import PlainView
 from trainables.views.pixmix import PixMix
 from trainables.views.pytorch_example import PyTorchExample
+from trainables.views.rows import BLOCK_BYTES
 from trainables.views.view import View
 
 VIEWS_BY_NAME: dict[str, type[View]] = {
@@ -31,17 +35,23 @@ VIEWS_BY_NAME: dict[str, type[View]] = {
 
 
 class Views:
-    """Makes the training views of a data set of `images` images, normalized by `statistics`."""
+    """Makes the training views of a data set of `images` images, normalized by `statistics`, on `device`.
 
-    def __init__(self, spec: TrainingSpec, images: int, statistics: PixelStatistics) -> None:
+    Crops are cut and resized where the images are; what comes after them is computed on `device` (the images' own by
+    default), to which they go as 8-bit pixels.
+    """
+
+    def __init__(
+        self, spec: TrainingSpec, images: int, statistics: PixelStatistics, device: torch.device | None = None
+    ) -> None:
         self._view = VIEWS_BY_NAME[spec.views](spec)
-        self._seed, self._images, self._statistics = spec.seed, images, statistics
+        self._seed, self._images, self._statistics, self._device = spec.seed, images, statistics, device
         self._epoch, self._uniforms = 0, torch.empty(0)
 
-    def __call__(self, images: Tensor | list[Tensor], positions: Tensor, epoch: int) -> list[Tensor]:
+    def __call__(self, images: Tensor | Sequence[Tensor], positions: Tensor, epoch: int) -> list[Tensor]:
         """[batch, 3, height, width] uint8 to normalized float32 [crops x batch, 3, size, size], one a resolution.
 
-        Images of different sizes come as a list and are cropped one by one.
+        Images of different sizes come as a sequence of [3, height, width], on the CPU.
 
         `positions` [batch] are the images' places in the data set, which with the seed and the epoch fix their views.
         """
@@ -51,18 +61,30 @@ class Views:
             shape = (self._images, self._view.uniforms)
             self._uniforms = torch.rand(shape, generator=generator, dtype=torch.float64)
             self._epoch = epoch
-        uniforms = self._uniforms[positions]
-        if isinstance(images, Tensor):
-            groups = self._view(images, uniforms.to(images.device))
-        else:
-            alone = [self._view(image[None], row[None]) for image, row in zip(images, uniforms, strict=True)]
-            # Of each resolution: [batch, crops, ...] to crop by crop, as a whole batch has it.
-            groups = [torch.stack(crops).transpose(0, 1).flatten(0, 1) for crops in zip(*alone, strict=True)]
-        return [self._statistics.normalized(group) for group in groups]
+        groups = self._view(images, self._uniforms[positions.cpu()], self._device)
+        return [_normalized(group.to(self._device or group.device), self._statistics) for group in groups]
 
 
-def evaluation_view(images: Tensor | list[Tensor], spec: TrainingSpec, statistics: PixelStatistics) -> Tensor:
-    """[batch, 3, height, width] uint8 to normalized [batch, 3, size, size] float32, with nothing random."""
-    view, nothing = PlainView(spec), torch.empty(1, 0)
-    batches = [images] if isinstance(images, Tensor) else [image[None] for image in images]
-    return statistics.normalized(torch.cat([view(batch, nothing)[0] for batch in batches]))
+def evaluation_view(
+    images: Tensor | Sequence[Tensor],
+    spec: TrainingSpec,
+    statistics: PixelStatistics,
+    device: torch.device | None = None,
+) -> Tensor:
+    """[batch, 3, height, width] uint8 to normalized [batch, 3, size, size] float32 on `device`, with nothing random."""
+    (views,) = PlainView(spec)(images, torch.empty(len(images), 0))
+    return _normalized(views.to(device or views.device), statistics)
+
+
+def _normalized(pixels: Tensor, statistics: PixelStatistics) -> Tensor:
+    """Normalizes, on a CPU by parts that stay in its cache."""
+    size = max(1, BLOCK_BYTES // (4 * pixels[0].numel()))
+    if pixels.device.type != "cpu" or size >= len(pixels):
+        return statistics.normalized(pixels)
+    result = torch.empty(pixels.shape, memory_format=torch.channels_last)
+
+    def normalize(part: tuple[Tensor, Tensor]) -> None:
+        part[1].copy_(statistics.normalized(part[0]))
+
+    in_threads(normalize, list(zip(pixels.split(size), result.split(size), strict=True)))
+    return result

@@ -1,52 +1,111 @@
 """DINO's multi-crop with t-ReX's parameters: one global and eight local crops (papers.md, section 1).
 
-By torchvision's operators on tensors. They match t-ReX's PIL ones but for blur: PIL approximates the Gaussian by boxes,
-torchvision convolves with it.
+The operators are Pillow's, as t-ReX's are, on whole batches. They differ from them in the hue, which Pillow turns in
+256 steps and this exactly, and by a level here and there in resizing and blur, which Pillow rounds after each pass.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
 from torch import Tensor
-from torchvision.transforms import InterpolationMode, v2
 
 from trainables.spec import TrainingSpec
-from trainables.views.view import image_by_image
+from trainables.views.blur import blur_lines, blurred
+from trainables.views.colour import ORDERS, grey, jitter, solarized
+from trainables.views.operators import CROP_UNIFORMS, crop_boxes, extents
+from trainables.views.resampling import resampled
+from trainables.views.rows import edit
+from trainables.views.uniforms import stream
 
-GLOBAL_SCALE, LOCAL_SCALE = (0.25, 1.0), (0.05, 0.25)
+FLIP, JITTER, ORDER, FACTORS, GREY, BLUR, RADIUS, SOLARIZE = (CROP_UNIFORMS + n for n in (0, 1, 2, 3, 7, 8, 9, 10))
+NUMBERS = CROP_UNIFORMS + 11
+"""Uniform numbers of one crop: its box, then each of the above in its place (four factors)."""
+RATIO = (3 / 4, 4 / 3)
+JITTER_RANGES = ((0.6, 1.4), (0.6, 1.4), (0.8, 1.2), (-0.1, 0.1))
+"""Of the factors of brightness, contrast and saturation, and of the shift of hue: ColorJitter(0.4, 0.4, 0.2, 0.1)."""
+JITTER_CHANCE, GREY_CHANCE, BLUR_RADII = 0.8, 0.2, (0.1, 2.0)
+
+
+@dataclass(frozen=True)
+class Crop:
+    """The crops of one resolution: side in pixels, share of the area, and chance of blur and of solarizing."""
+
+    size: int
+    scale: tuple[float, float]
+    blur: float
+    solarize: float
+
+
+def global_crop(size: int) -> Crop:
+    """t-ReX's global crop."""
+    return Crop(size, (0.25, 1.0), blur=0.2, solarize=0.2)
+
+
+def local_crop(size: int) -> Crop:
+    """t-ReX's local crop."""
+    return Crop(size, (0.05, 0.25), blur=0.5, solarize=0.0)
 
 
 class DinoMulticrop:
     """A global crop at `image_size`, `local_crops` local ones at `local_size`; every crop counts alike in the loss."""
 
+    uniforms = 1
+
     def __init__(self, spec: TrainingSpec) -> None:
-        self.uniforms = 1 + spec.local_crops
-        self._global = crop_transform(spec.image_size, GLOBAL_SCALE, blur=0.2, solarize=0.2)
-        self._local = crop_transform(spec.local_size, LOCAL_SCALE, blur=0.5, solarize=0.0)
-        self._local_crops = spec.local_crops
+        self._crops = (global_crop(spec.image_size), local_crop(spec.local_size))
+        self._counts = (1, spec.local_crops)
 
-    def __call__(self, images: Tensor, uniforms: Tensor) -> list[Tensor]:
-        """[batch] global crops and, if there are any, [local_crops x batch] local ones."""
-        groups = [image_by_image(images, uniforms[:, 0], self._global)]
-        if self._local_crops:
-            repeated = images.repeat(self._local_crops, 1, 1, 1)
-            groups.append(image_by_image(repeated, uniforms[:, 1:].T.flatten(), self._local))
-        return groups
+    def __call__(
+        self, images: Tensor | Sequence[Tensor], uniforms: Tensor, device: torch.device | None = None
+    ) -> list[Tensor]:
+        """[batch] global crops and, if there are any, [local_crops x batch] local ones, uint8."""
+        rows = stream(uniforms[:, 0], sum(self._counts) * NUMBERS).view(len(uniforms), -1, NUMBERS)
+        groups = zip(self._crops, rows.split(self._counts, 1), strict=True)
+        return [crops_of(images, crop, numbers, device) for crop, numbers in groups if numbers.shape[1]]
 
 
-def crop_transform(size: int, scale: tuple[float, float], *, blur: float, solarize: float) -> v2.Transform:
-    """One crop: random resized crop (bicubic), flip, colour jitter, grey, blur, solarize, with t-ReX's chances."""
-    return v2.Compose(
-        [
-            v2.RandomResizedCrop(size, scale=scale, interpolation=InterpolationMode.BICUBIC, antialias=True),
-            v2.RandomHorizontalFlip(0.5),
-            v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.2, 0.1)], p=0.8),
-            v2.RandomGrayscale(0.2),
-            v2.RandomApply([v2.GaussianBlur(kernel_size=_odd(size), sigma=(0.1, 2.0))], p=blur),
-            v2.RandomSolarize(128, p=solarize),
-        ]
-    )
+def crops_of(
+    images: Tensor | Sequence[Tensor], crop: Crop, numbers: Tensor, device: torch.device | None = None
+) -> Tensor:
+    """Crops [crops x batch, 3, size, size] uint8 by `numbers` [batch, crops, NUMBERS], on `device` (the images')."""
+    count = numbers.shape[1]
+    heights, widths = (size.repeat_interleave(count) for size in extents(images))
+    boxes = crop_boxes(heights, widths, crop.scale, RATIO, numbers[..., :CROP_UNIFORMS].flatten(0, 1))
+    boxes = boxes.view(-1, count, 4)
+    pixels = resampled(images, boxes, numbers[..., FLIP] < 0.5, crop.size, "bicubic")
+    return coloured(pixels.to(device or pixels.device), crop, numbers.transpose(0, 1).flatten(0, 1))
 
 
-def _odd(size: int) -> int:
-    """A kernel of three standard deviations of the widest blur to each side, or as wide as a small image takes."""
-    return min(13, size - 1 + size % 2)
+def coloured(pixels: Tensor, crop: Crop, numbers: Tensor) -> Tensor:
+    """Jitter, grey, blur and solarizing of crops [n, 3, size, size] uint8 by numbers [n, NUMBERS], in place."""
+    low, high = torch.tensor(JITTER_RANGES, dtype=torch.float64).T
+    factors = (low + (high - low) * numbers[:, FACTORS:GREY]).float().to(pixels.device)
+    radii = (BLUR_RADII[0] + (BLUR_RADII[1] - BLUR_RADII[0]) * numbers[:, RADIUS]).float().to(pixels.device)
+    # Samples whose operators come in the same order are jittered together; -1 are those that stay as they are.
+    orders = torch.where(numbers[:, JITTER] < JITTER_CHANCE, (numbers[:, ORDER] * len(ORDERS)).long(), -1)
+    for order, places in groups_of_equals(orders):
+        if order >= 0:
+            there = places.to(pixels.device)
+            edit(pixels, there, partial(jitter, order=order), factors[there])
+
+    def chosen(column: int, chance: float) -> Tensor:
+        return (numbers[:, column] < chance).nonzero().flatten().to(pixels.device)
+
+    there = chosen(GREY, GREY_CHANCE)
+    edit(pixels, there, lambda images, _: grey(images), there)
+    there = chosen(BLUR, crop.blur)
+    edit(pixels, there, blurred, blur_lines(radii[there], crop.size))
+    there = chosen(SOLARIZE, crop.solarize)
+    edit(pixels, there, lambda images, _: solarized(images), there)
+    return pixels
+
+
+def groups_of_equals(values: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """Each value that occurs in `values` [n] int64, and the places where it does."""
+    ordered, places = values.sort(stable=True)
+    present, counts = ordered.unique_consecutive(return_counts=True)
+    yield from zip(present.tolist(), places.split(counts.tolist()), strict=True)

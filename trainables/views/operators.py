@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torchvision.transforms.v2 import functional as reference
 
 CROP_ATTEMPTS = 10
 CROP_UNIFORMS = 2 * CROP_ATTEMPTS + 2
@@ -13,7 +14,11 @@ CROP_UNIFORMS = 2 * CROP_ATTEMPTS + 2
 
 
 def crop_boxes(
-    height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float], uniforms: Tensor
+    heights: Tensor | int,
+    widths: Tensor | int,
+    scale: tuple[float, float],
+    ratio: tuple[float, float],
+    uniforms: Tensor,
 ) -> Tensor:
     """Boxes [batch, 4] int64 (top, left, height, width) of random resized crops.
 
@@ -21,22 +26,24 @@ def crop_boxes(
     and a log-uniform aspect `ratio`; the first that fits, else the centre, as large as `ratio` allows.
 
     Args:
-        height: of the images, pixels.
-        width: of the images, pixels.
+        heights: of the images, pixels: [batch] int64, or one for all.
+        widths: of the images, pixels, likewise.
         scale: smallest and largest share of the area.
         ratio: smallest and largest width / height.
         uniforms: [batch, CROP_UNIFORMS] in 0..1.
     """
-    area = height * width * (scale[0] + (scale[1] - scale[0]) * uniforms[:, :CROP_ATTEMPTS])
+    height, width = (torch.as_tensor(size, device=uniforms.device).expand(len(uniforms)) for size in (heights, widths))
+    area = (height * width)[:, None] * (scale[0] + (scale[1] - scale[0]) * uniforms[:, :CROP_ATTEMPTS])
     low, high = torch.tensor(ratio, dtype=torch.float64).log()
     aspect = (low + (high - low) * uniforms[:, CROP_ATTEMPTS : 2 * CROP_ATTEMPTS]).exp()
-    widths, heights = (area * aspect).sqrt().round(), (area / aspect).sqrt().round()
-    fits = (widths > 0) & (widths <= width) & (heights > 0) & (heights <= height)
+    crop_widths, crop_heights = (area * aspect).sqrt().round(), (area / aspect).sqrt().round()
+    fits = (crop_widths > 0) & (crop_widths <= width[:, None]) & (crop_heights > 0) & (crop_heights <= height[:, None])
     first = fits.int().argmax(1, keepdim=True)
-    chosen_width, chosen_height = widths.gather(1, first).squeeze(1), heights.gather(1, first).squeeze(1)
+    chosen_width, chosen_height = crop_widths.gather(1, first).squeeze(1), crop_heights.gather(1, first).squeeze(1)
     none_fits = ~fits.any(1)
-    chosen_width = torch.where(none_fits, min(width, round(height * ratio[1])), chosen_width)
-    chosen_height = torch.where(none_fits, min(height, round(width / ratio[0])), chosen_height)
+    widest, highest = (height.double() * ratio[1]).round(), (width.double() / ratio[0]).round()
+    chosen_width = torch.where(none_fits, torch.minimum(width, widest), chosen_width)
+    chosen_height = torch.where(none_fits, torch.minimum(height, highest), chosen_height)
     top = torch.where(
         none_fits, (height - chosen_height) // 2, (uniforms[:, -2] * (height - chosen_height + 1)).floor()
     )
@@ -44,18 +51,18 @@ def crop_boxes(
     return torch.stack([top, left, chosen_height, chosen_width], dim=1).long()
 
 
-def resized_crops(images: Tensor, boxes: Tensor, size: int) -> Tensor:
-    """Crops each image [batch, 3, height, width] uint8 to its box and resizes it to float32 [batch, 3, size, size].
+def extents(images: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Height and width [batch] int64 of each image."""
+    shapes = torch.tensor([image.shape[-2:] for image in images]).view(-1, 2)
+    return shapes[:, 0], shapes[:, 1]
 
-    Bilinear, as torchvision's `resized_crop`. Where every crop is enlarged, one sampling of the whole batch does it;
-    shrinking needs antialiasing, which is done image by image.
+
+def enlarged_crops(images: Tensor, boxes: Tensor, size: int) -> Tensor:
+    """Crops each image [batch, 3, height, width] uint8 to its box and enlarges it to float32 [batch, 3, size, size].
+
+    Bilinear, as torchvision's `resized_crop`, by one sampling of the whole batch; a crop that must shrink needs
+    antialiasing, which this does not do.
     """
-    if bool((boxes[:, 2:] > size).any()):
-        crops = [
-            reference.resized_crop(image.float(), *box, [size, size], antialias=True)
-            for image, box in zip(images, boxes.tolist(), strict=True)
-        ]
-        return torch.stack(crops)
     height, width = images.shape[-2:]
     centres = (torch.arange(size, device=images.device, dtype=torch.float32) + 0.5) / size
     rows = _source_positions(centres, boxes[:, 0], boxes[:, 2], height)

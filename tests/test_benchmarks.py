@@ -1,0 +1,72 @@
+"""The benchmarks measure what they say; how fast anything is, is not tested."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from benchmarks import profile, train_step
+from orchestrator.store import Store
+from orchestrator.study import load_scale, load_study
+from trainables.data import load_images
+from trainables.timers import PARTS
+
+
+def row(epoch: int, seconds: float) -> dict[str, float]:
+    parts = {f"seconds_{part}": seconds / 10 for part in PARTS}
+    return {"epoch": epoch, "top1": 50.0, "train_loss": 1.0, "seconds": seconds, **parts}
+
+
+def test_the_profile_of_a_study_adds_up_its_finished_trainings(tmp_path: Path) -> None:
+    store, scale = Store(tmp_path).open(), load_scale("pocket")
+    trials = load_study("layer_importance").trials(scale, 1)
+    real = [trial for trial in trials if trial.direction == "real"]
+    transfers = [trial for trial in trials if trial.direction == "synthetic->real"][:2]
+    for trial in (*real, *transfers):
+        store.publish_model(trial, [row(1, 20.0), row(2, 30.0)], None, lambda path: path.write_bytes(b"weights"))
+    done = CliRunner().invoke(profile.main, ["layer_importance", "--store", str(tmp_path)], env={"COLUMNS": "200"})
+    assert done.exit_code == 0, done.output
+    lines = {line.split()[0]: line.split()[1:] for line in done.output.splitlines() if line.split()}
+    # 50 seconds each; 8 parts of a tenth, and what lies between them. The time of checkpoints is not in `seconds`.
+    assert lines["real"] == ["1", *["5.0"] * 8, "15.0", "55.0"]
+    assert lines["synthetic->real"] == ["2", *["10.0"] * 8, "30.0", "110.0"]
+    assert lines["all"] == ["3", *["15.0"] * 8, "45.0", "165.0"]
+
+
+def test_a_store_without_times_is_said_to_have_none(tmp_path: Path) -> None:
+    Store(tmp_path).open()
+    done = CliRunner().invoke(profile.main, ["layer_importance", "--store", str(tmp_path)])
+    assert done.exit_code == 2
+    assert "has no training of layer_importance with times" in done.output
+
+
+@pytest.mark.parametrize("way", ["mindgap", "plain", "timm"])
+def test_every_way_to_train_trains_an_epoch(way: str, image_folders: Path) -> None:
+    folder = image_folders / "train"
+    spec = train_step.base_spec(folder, model="resnet50_slim", image_size=32, batch_size=16)
+    bench = train_step.Bench(folder, load_images(folder), spec, torch.device("cpu"), 0)
+    assert bench.samples == 48
+    assert bench.way(way, train_step.Setting("tiny", {"batch_size": 24}))() > 0
+
+
+def test_rates_are_compared_with_mindgaps(image_folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = image_folders / "train"
+    seconds = {"mindgap": iter([9.0, 1.0, 2.0, 4.0]), "plain": iter([9.0, 2.0, 4.0, 8.0])}
+    monkeypatch.setattr(train_step.Bench, "way", lambda self, name, setting: lambda: next(seconds[name]))
+    spec = train_step.base_spec(folder, model="resnet50_slim", batch_size=16)
+    bench = train_step.Bench(folder, load_images(folder), spec, torch.device("cpu"), 0)
+    rates = train_step.measured(bench, train_step.Setting("tiny", {}, ("mindgap", "plain")), 3)
+    assert rates["mindgap"] == {"min": 12, "median": 24, "max": 48, "ratio": 1}
+    assert rates["plain"]["ratio"] == 0.5
+    table = train_step.markdown({"device": "CPU"}, {"tiny": rates}, {"32 px": {"none": rates["plain"]}})
+    assert "| tiny | (b) plain torch loop, same network, views and images | 6.0 | 12.0 | 24.0 | 0.50x |" in table
+
+
+def test_the_pictures_of_the_full_size_stay_encoded(tmp_path: Path) -> None:
+    train_step.write_pictures(tmp_path, 3)
+    images = load_images(tmp_path)
+    assert not isinstance(images.images, torch.Tensor)
+    assert [tuple(image.shape) for image in images.images[torch.arange(2)]] == [(3, 360, 480), (3, 361, 481)]
