@@ -7,7 +7,6 @@ resumable.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -158,8 +157,6 @@ def _resources(address: str | None, workers: int | None, gpus_per_worker: float 
     """How many workers, and the GPUs of each."""
     from datagen.ray_session import start_ray
 
-    # Ray's own log would tell on the terminal, as an error, that an actor's arguments are in its object store.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     start_ray(address)
     import ray
 
