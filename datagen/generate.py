@@ -360,12 +360,15 @@ def make_dataset(
         GenerationFailedError: see `generate`.
         InputError: see `generate`.
     """
+    from datagen.statistics import dataset_statistics
+
     folder, partial = stored_folder(spec, store), store.absolute() / "partial" / spec.fingerprint
     with owned(partial):
         if not (folder / MANIFEST).is_file():
             sources = {part.fingerprint: stored_folder(part, store) for part in spec.made_from}
             source = source_folder(spec, sources)
             _generate(spec, partial, workers, gpus_per_worker, source, on_progress)
+            dataset_statistics(partial)
             folder.parent.mkdir(parents=True, exist_ok=True)
             if folder.exists():
                 shutil.rmtree(folder)  # Without a manifest it is what a removed set has left.

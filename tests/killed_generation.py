@@ -28,7 +28,7 @@ from datagen.spec import GeneratedDataset, MadeDataset
 
 
 def small_spec() -> GeneratedDataset:
-    """Ten shards of four images."""
+    """Six shards of four images."""
     return GeneratedDataset(
         name="synthetic",
         class_names=("shirt", "coat"),
@@ -36,7 +36,7 @@ def small_spec() -> GeneratedDataset:
         pipeline="generator",
         pipeline_digest="0" * 64,
         pipeline_folder=pocket.GENERATOR,
-        images_per_class=20,
+        images_per_class=12,
         steps=1,
         guidance=1.0,
         width=32,

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -27,6 +28,7 @@ from datagen.generate import (
 )
 from datagen.shards import ImageRow, read_manifest, shard_name
 from datagen.spec import GeneratedDataset, MadeDataset, OracleDataset
+from tests.conftest import png
 
 SPEC = GeneratedDataset(
     name="synthetic",
@@ -41,8 +43,11 @@ SPEC = GeneratedDataset(
 """Six shards of four images: indices 0 and 1 of both classes in the first."""
 
 
+PICTURE = png(np.zeros((8, 8, 3), dtype=np.uint8))
+
+
 class Painter:
-    """Draws text for pictures; dies or fails where a file in the folder says so."""
+    """Draws nothing; dies or fails where a file in the folder says so."""
 
     def __init__(self, spec: GeneratedDataset, folder: Path) -> None:
         self.spec, self.folder = spec, folder
@@ -59,7 +64,7 @@ class Painter:
                 raise RuntimeError("the picture is cursed")
         names = self.spec.class_names
         return [
-            ImageRow(f"{l} {i}".encode(), f"{l}/{i}.png", l, names[l], i, self.spec.prompt(l, i), 0)
+            ImageRow(PICTURE, f"{l}/{i}.png", l, names[l], i, self.spec.prompt(l, i), 0)
             for l, i in positions  # noqa: E741
         ]
 
