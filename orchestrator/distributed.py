@@ -29,7 +29,12 @@ def train_with_ray_train(work: Work, resources: Resources) -> None:
     per_worker = {"CPU": resources.cpus_per_worker} | ({"GPU": resources.gpus_per_worker} if use_gpu else {})
     TorchTrainer(
         _train_on_worker,
-        train_loop_config={"work": work, "store": resources.store, "use_gpu": use_gpu},
+        train_loop_config={
+            "work": work,
+            "store": resources.store,
+            "use_gpu": use_gpu,
+            "gpu_share": resources.gpu_share,
+        },
         torch_config=TorchConfig(backend="nccl" if use_gpu and torch.cuda.is_available() else "gloo"),
         scaling_config=ray.train.ScalingConfig(
             num_workers=work.workers, use_gpu=use_gpu, resources_per_worker=per_worker
@@ -59,7 +64,7 @@ def _train_on_worker(config: dict[str, Any]) -> None:
 
     with work_log(Store(Path(config["store"])), work, rank=world.rank + 1) as log:
         try:
-            train_and_publish(work.members, Path(config["store"]), report, world)
+            train_and_publish(work.members, Path(config["store"]), report, world, gpu_share=config["gpu_share"])
         except Exception as error:
             log.say_error(error)
             raise
