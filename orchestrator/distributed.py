@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import ray.train
@@ -55,16 +54,17 @@ def _train_on_worker(config: dict[str, Any]) -> None:
     from trainables.world import World
 
     work: Work = config["work"]
+    resources: Resources = config["resources"]
     context = ray.train.get_context()
-    device = get_device() if torch.cuda.is_available() or not config["use_gpu"] else torch.device("cpu")
+    device = get_device() if torch.cuda.is_available() or not resources.gpus_per_worker else torch.device("cpu")
     world = World(context.get_world_rank(), context.get_world_size(), device)
 
     def report(progress: object) -> None:
         ray.train.report({"report": progress})
 
-    with work_log(Store(Path(config["store"])), work, rank=world.rank + 1) as log:
+    with work_log(Store(resources.store), work, rank=world.rank + 1) as log:
         try:
-            train_and_publish(work.members, Path(config["store"]), report, world, gpu_share=config["gpu_share"])
+            train_and_publish(work.members, resources.store, report, world, gpu_share=resources.gpu_share)
         except Exception as error:
             log.say_error(error)
             raise
