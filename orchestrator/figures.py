@@ -47,7 +47,7 @@ DIRECTION_LABELS = {
 }
 AXIS_LABELS = {
     "frozen_layers": "N, number of frozen layers",
-    "fraction": "share of the real images",
+    "fraction": "share of the training images",
     "real_share": "share of real images in the training set",
     "real_images": "real images used",
 }
@@ -121,8 +121,8 @@ def _reduction(points: pd.DataFrame, settings: FigureSettings, _: Sequence[str],
     linear.set_xticks(
         [share for share in shares if share >= 1 / 8], [f"1/{round(1 / s)}" for s in shares if s >= 1 / 8]
     )
-    linear.set_xlabel(f"{_axis_label(settings.axis)}, linear (read right to left)")
-    logarithmic.set_xlabel(f"{_axis_label(settings.axis)}, log2 (read left to right)")
+    linear.set_xlabel("share of the real images, linear (read right to left)")
+    logarithmic.set_xlabel("share of the real images, log2 (read left to right)")
     logarithmic.set_ylabel("")
     _finish(figure, [linear, logarithmic], points, caption)
     return figure
@@ -209,33 +209,48 @@ def pareto_front(cost: pd.Series, gain: pd.Series) -> pd.Series:
 
 
 def _effects(points: pd.DataFrame, settings: FigureSettings, names: Sequence[str], caption: Caption) -> Figure:
-    """A panel for each axis: top-1 at each of its values, mean over all measured points that have it."""
+    """A panel for each axis: top-1 at each of its values, mean over the other settings."""
     shown = [name for name in names if name != settings.series]
     figure, panels = _canvas(len(shown), caption)
     grid = points[points["role"] == "grid"]
     for axes, name in zip(panels, shown, strict=True):
         values = list(dict.fromkeys(grid[name]))
-        numeric = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
-        if numeric:
+        if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
             values.sort(reverse=name == "fraction")
+        others = [other for other in shown if other != name]
         for series in _series(grid, settings):
-            means = series.rows.groupby(name, sort=False)["top1_mean"].mean().reindex(values)
             axes.plot(
-                range(len(values)), means, label=series.label, color=series.colour, marker=series.marker, lw=1.8,
-                ls="-" if series.place % 2 == 0 else (0, (5, 1.5)),
+                range(len(values)), balanced_means(series.rows, name, others).reindex(values), label=series.label,
+                color=series.colour, marker=series.marker, lw=1.8, ls="-" if series.place % 2 == 0 else (0, (5, 1.5)),
             )  # fmt: skip
         step = 2 if len(values) > 10 else 1
-        labels = [_value_label(name, value) for value in values[::step]]
-        axes.set_xticks(range(0, len(values), step), labels, rotation=0 if max(map(len, labels)) < 6 else 25)
+        labels = [textwrap.fill(_value_label(name, value), 11) for value in values[::step]]
+        axes.set_xticks(range(0, len(values), step), labels, fontsize=11)
         axes.set_title(_axis_label(name))
         axes.grid(alpha=0.25)
+        axes.set_ylabel("")
+    low, high = min(axes.get_ylim()[0] for axes in panels), max(axes.get_ylim()[1] for axes in panels)
     for axes in panels:
-        axes.sharey(panels[0])
-    panels[0].set_ylabel("top-1, %, mean over\nall other settings")
+        axes.set_ylim(low, high)
+    figure.supylabel("top-1 on real validation images, %, mean over the other settings", fontsize=11.5)
     figure.suptitle(caption.title)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", frameon=False, ncols=2)
     return figure
+
+
+def balanced_means(rows: pd.DataFrame, name: str, others: Sequence[str]) -> pd.Series:
+    """Mean top-1 at each value of an axis, over those settings of the other axes at which every value was measured.
+
+    So a value is never better only because it was measured under better settings. A value that has less than half of
+    the settings of the fullest one is left out (N = 18, which has no shares of data).
+    """
+    measured = rows[rows["top1_mean"].notna()]
+    table = measured.assign(**{other: measured[other].map(str) for other in others}).pivot_table(
+        index=list(others) or None, columns=name, values="top1_mean", sort=False
+    )
+    counts = table.notna().sum()
+    return table.loc[:, counts >= counts.max() / 2].dropna().mean()
 
 
 def _canvas(panels: int, caption: Caption) -> tuple[Figure, list[Axes]]:

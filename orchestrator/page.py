@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from pathlib import Path
 
 import jinja2
 
-from orchestrator.claims import RULE
-from orchestrator.evidence import NO_EVIDENCE, Evidence, claims_table, fingerprints, readable, training_sets, versions
+from orchestrator.claim_checks import RULE
+from orchestrator.evidence import NO_EVIDENCE, Evidence, fingerprints, training_sets, versions
+from orchestrator.readable import claims_table, readable
 from orchestrator.samples import Strip, data_uri, sample_strips
 from orchestrator.store import Store
 
@@ -36,12 +38,14 @@ def html_page(evidence: Evidence, store: Store | None, figure: Path, command: st
     )
     plan = evidence.plan
     table = readable(evidence.points)
+    rows = table.head(ROWS).astype(str).to_dict("records")
     page: str = environment.get_template(TEMPLATE).render(
         title=evidence.title,
         name=plan.study.name,
         scale=plan.scale.name,
         question=plan.study.question,
         verdict=evidence.verdict,
+        sentences=evidence.sentences,
         about_scale=evidence.about_scale,
         open=evidence.open,
         figure=data_uri(figure.read_bytes(), "image/svg+xml"),
@@ -50,7 +54,7 @@ def html_page(evidence: Evidence, store: Store | None, figure: Path, command: st
         rule=RULE,
         no_evidence="" if plan.scale.published else NO_EVIDENCE,
         columns=list(table.columns),
-        rows=[[str(value) for value in row] for row in table.head(ROWS).itertuples(index=False)],
+        rows=[[(_kind(column, value), value) for column, value in row.items()] for row in rows],
         left_out=max(0, len(table) - ROWS),
         notes=[note for note in evidence.notes if note != RULE],
         samples=_samples(evidence, store) if store is not None else [],
@@ -60,6 +64,13 @@ def html_page(evidence: Evidence, store: Store | None, figure: Path, command: st
         fingerprints=fingerprints(plan),
     )
     return page
+
+
+def _kind(column: Hashable, value: str) -> str:
+    """The class of a table's cell: what is written in words may wrap, and what matters stands out."""
+    if column == "against baseline":
+        return "words significant" if "significant (" in value else "words"
+    return "deviates" if column == "difference" and value.endswith("deviates") else ""
 
 
 def _samples(evidence: Evidence, store: Store) -> list[tuple[str, list[Strip]]]:

@@ -47,6 +47,7 @@ def run_study(plan: Plan, store: Store, options: Options, command: str, console:
     if part.lacking:
         raise InputError(part.lacking[0])
     check_tracking(store)
+    _check_networks(part)
     console.print(
         f"[bold]{plan.study.name}[/bold] on scale {plan.scale.name}: {len(part.trials)} trials, "
         f"{sum(spec.fingerprint not in plan.existing for spec in part.trials)} to run.",
@@ -68,6 +69,16 @@ def run_study(plan: Plan, store: Store, options: Options, command: str, console:
     elif code != INTERRUPTED:
         write_json(_record_note(plan, store), _record(plan, store))
     return code
+
+
+def _check_networks(plan: Plan) -> None:
+    """Checks the layers that a user has listed, before anything is drawn or trained."""
+    listed = {(spec.model, spec.network, spec.image_size) for spec in plan.trials if spec.layers}
+    if listed and plan.missing():
+        from trainables.models import check_network
+
+        for model, network, image_size in listed:
+            check_network(model, network, image_size)
 
 
 def _is_recorded(plan: Plan, store: Store) -> bool:

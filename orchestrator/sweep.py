@@ -23,6 +23,9 @@ from orchestrator.run import run_study
 from orchestrator.search import with_searched
 from orchestrator.store import Store
 
+LINE = 140
+"""Columns of tables where there is no terminal."""
+
 
 @click.command(context_settings={"max_content_width": 110})
 @click.argument("study", required=False)
@@ -39,7 +42,7 @@ def main(
     python -m orchestrator.sweep layer_importance
     python -m orchestrator.sweep layer_importance frozen_layers=14..17 epochs=20 --seeds 3 --plan
     """
-    console = Console(soft_wrap=not sys.stdout.isatty())
+    console = Console() if sys.stdout.isatty() else Console(soft_wrap=True, width=LINE)
     if plan is not None and "=" in plan:
         settings, plan = (plan, *settings), "table"
     try:

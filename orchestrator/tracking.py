@@ -14,7 +14,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,8 @@ import tenacity
 
 from datagen.errors import InputError
 from datagen.identity import fingerprint_of
-from datagen.spec import DatasetSpec, GeneratedDataset
+from datagen.preview import contact_sheet, summary
+from datagen.spec import DatasetSpec, DiffusionDataset, MixedDataset
 from orchestrator.plan import Plan, Work
 from orchestrator.scale import REAL
 from orchestrator.secrets import redacted
@@ -314,8 +315,34 @@ class Tracker:
 
         for path in files:
             self._client.log_artifact(self._parent, str(path))
+        self._show_datasets()
         self._client.set_tag(self._parent, MLFLOW_RUN_NOTE, note[:8000])
         self._client.set_terminated(self._parent, "FINISHED" if complete else "KILLED")
+
+    def _show_datasets(self) -> None:
+        """Logs a contact sheet and a summary of each data set that the trials use, unless they are there."""
+        logged = {item.path for item in self._client.list_artifacts(self._parent, "datasets")}
+        for spec in _datasets(self._trials.values()):
+            name = f"datasets/{spec.title}"
+            if f"{name}.png" not in logged and self._store.has(spec):
+                folder = self._store.dataset_folder(spec)
+                self._client.log_image(self._parent, contact_sheet(folder), artifact_file=f"{name}.png")
+                self._client.log_dict(self._parent, _summary(folder), f"{name}.json")
+
+
+def _datasets(trials: Iterable[TrainingSpec]) -> list[DatasetSpec]:
+    """The stored data sets that trainings use, each once; of a mixture its parts."""
+    used = [part for spec in trials for dataset in (spec.train, spec.validation) for part in _stored(dataset)]
+    return list({spec.fingerprint: spec for spec in used}.values())
+
+
+def _stored(spec: DatasetSpec) -> tuple[DatasetSpec, ...]:
+    return spec.made_from if isinstance(spec, MixedDataset) else (spec,)
+
+
+@functools.lru_cache(maxsize=64)
+def _summary(folder: Path) -> dict[str, Any]:
+    return summary(folder)
 
 
 def _numbers(row: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
@@ -368,7 +395,7 @@ def _params(spec: TrainingSpec, plan: Plan) -> dict[str, Any]:
 
 def _inputs(spec: TrainingSpec, store: Store) -> list[Any]:
     return [
-        _input(spec.train, store, "training"),
+        *(_input(part, store, "training") for part in _stored(spec.train)),
         _input(spec.validation, store, "evaluation"),
     ]
 
@@ -377,13 +404,16 @@ def _input(spec: DatasetSpec, store: Store, context: str) -> Any:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     source = {"uri": store.dataset_folder(spec).as_uri()}
-    if isinstance(spec, GeneratedDataset):
+    if isinstance(spec, DiffusionDataset):
         source["pipeline"] = spec.pipeline
+    about = {"images": spec.images, "classes": len(spec.class_names)}
+    if store.has(spec):
+        about |= _summary(store.dataset_folder(spec))
     dataset = Dataset(
-        name=spec.name,
+        name=spec.title,
         digest=spec.fingerprint[:36],  # MLflow takes no more.
         source_type="local",
         source=json.dumps(source),
-        profile=json.dumps({"images": spec.images, "classes": len(spec.class_names)}),
+        profile=json.dumps(about),
     )
     return DatasetInput(dataset, [InputTag("mlflow.data.context", context)])

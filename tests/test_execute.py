@@ -115,7 +115,7 @@ def too_many_branches(config: dict[str, Any]) -> None:
     from trainables import loop
     from trainables.trunk import Branch
 
-    train_epoch, step = loop._Cohort.train_epoch, Branch.step
+    train_epoch, step = loop.Cohort.train_epoch, Branch.step
 
     def limited(self: Any, epoch: int) -> None:
         if epoch > 1 and len(self.running) > MOST_BRANCHES:
@@ -127,11 +127,11 @@ def too_many_branches(config: dict[str, Any]) -> None:
             raise ValueError("poison")
         step(self, *arguments)
 
-    loop._Cohort.train_epoch, Branch.step = limited, poisoned  # type: ignore[method-assign]
+    loop.Cohort.train_epoch, Branch.step = limited, poisoned  # type: ignore[method-assign]
     try:
         mindgap_work(config)
     finally:
-        loop._Cohort.train_epoch, Branch.step = train_epoch, step  # type: ignore[method-assign]
+        loop.Cohort.train_epoch, Branch.step = train_epoch, step  # type: ignore[method-assign]
 
 
 @pytest.fixture(scope="module")

@@ -84,7 +84,7 @@ def train_cohort(
     if len({member.cohort for member in members}) != 1:
         raise ValueError("All members of a cohort must be alike but for their freeze depth.")
     world = world or World()
-    cohort = _Cohort(members, train, validation, source, world, folders or {})
+    cohort = Cohort(members, train, validation, source, world, folders or {})
     first = checkpoint.restore(cohort.trunk, cohort.branches) if checkpoint else 0
     for epoch in range(first + 1, members[0].epochs + 1):
         started = time.perf_counter()
@@ -114,8 +114,8 @@ _DEVICE = re.compile("OutOfMemoryError|CUDA|CUDNN|CUBLAS")
 """Errors of a GPU and its libraries, which torch mostly raises as RuntimeError."""
 
 
-class _Cohort:
-    """A cohort in training: trunk, branches, and the data stream they share."""
+class Cohort:
+    """A cohort in training: trunk, branches, and the data stream they share. The arguments are `train_cohort`'s."""
 
     def __init__(
         self,
@@ -141,7 +141,7 @@ class _Cohort:
             if self.spec.exact_statistics == "own":
                 everything = torch.arange(len(validation))
                 self._validation_statistics = statistics_of(validation, everything, folders.get("validation"))
-        self._views = Views(self.spec, len(train), self._statistics)
+        self._views = Views(self.spec, len(train), self._statistics, world.device)
         self._steps = steps_per_epoch(len(self._positions), self.spec.batch_size)
         self._rates = learning_rates(self.spec, self._steps)
         self._features = KeptFeatures(len(train)) if may_keep(self.spec) else None
@@ -149,9 +149,11 @@ class _Cohort:
 
     @property
     def running(self) -> list[Branch]:
+        """The branches that have not failed."""
         return [branch for branch in self.branches if branch.failure is None]
 
     def train_epoch(self, epoch: int) -> None:
+        """One pass over the training images (`epoch` from 1)."""
         rates = self._rates[(epoch - 1) * self._steps :]
         batches = epoch_batches(self._positions, self.spec.batch_size, self.spec.seed, epoch)
         for rate, batch in zip(rates, batches, strict=False):
@@ -208,7 +210,7 @@ class _Cohort:
         with evaluation_mode(modules, by_batch=by_batch, drifting=drifting):
             for batch in self._batches_by_statistics() if by_batch else self._evaluation_batches():
                 images = self._validation.images[batch]
-                views = evaluation_view(images, self.spec, self._validation_statistics).to(self.world.device)
+                views = evaluation_view(images, self.spec, self._validation_statistics, self.world.device)
                 labels = self._validation.labels[batch].to(self.world.device)
                 activations = self.trunk(views, training=False)
                 for branch, accuracy in zip(running, accuracies, strict=True):
