@@ -28,12 +28,7 @@ def train_with_ray_train(work: Work, resources: Resources) -> None:
     per_worker = {"CPU": resources.cpus_per_worker} | ({"GPU": resources.gpus_per_worker} if use_gpu else {})
     TorchTrainer(
         _train_on_worker,
-        train_loop_config={
-            "work": work,
-            "store": resources.store,
-            "use_gpu": use_gpu,
-            "gpu_share": resources.gpu_share,
-        },
+        train_loop_config={"work": work, "resources": resources},
         torch_config=TorchConfig(backend="nccl" if use_gpu and torch.cuda.is_available() else "gloo"),
         scaling_config=ray.train.ScalingConfig(
             num_workers=work.workers, use_gpu=use_gpu, resources_per_worker=per_worker
