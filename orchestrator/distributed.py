@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import ray.train
@@ -29,7 +28,7 @@ def train_with_ray_train(work: Work, resources: Resources) -> None:
     per_worker = {"CPU": resources.cpus_per_worker} | ({"GPU": resources.gpus_per_worker} if use_gpu else {})
     TorchTrainer(
         _train_on_worker,
-        train_loop_config={"work": work, "store": resources.store, "use_gpu": use_gpu},
+        train_loop_config={"work": work, "resources": resources},
         torch_config=TorchConfig(backend="nccl" if use_gpu and torch.cuda.is_available() else "gloo"),
         scaling_config=ray.train.ScalingConfig(
             num_workers=work.workers, use_gpu=use_gpu, resources_per_worker=per_worker
@@ -50,16 +49,17 @@ def _train_on_worker(config: dict[str, Any]) -> None:
     from trainables.world import World
 
     work: Work = config["work"]
+    resources: Resources = config["resources"]
     context = ray.train.get_context()
-    device = get_device() if torch.cuda.is_available() or not config["use_gpu"] else torch.device("cpu")
+    device = get_device() if torch.cuda.is_available() or not resources.gpus_per_worker else torch.device("cpu")
     world = World(context.get_world_rank(), context.get_world_size(), device)
 
     def report(progress: object) -> None:
         ray.train.report({"report": progress})
 
-    with work_log(Store(Path(config["store"])), work, rank=world.rank + 1) as log:
+    with work_log(Store(resources.store), work, rank=world.rank + 1) as log:
         try:
-            train_and_publish(work.members, Path(config["store"]), report, world)
+            train_and_publish(work.members, resources.store, report, world, gpu_share=resources.gpu_share)
         except Exception as error:
             log.say_error(error)
             raise

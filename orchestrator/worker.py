@@ -34,6 +34,11 @@ class Resources:
     gpus_per_worker: float = 0.0
     cpus_per_worker: float = 1.0
 
+    @property
+    def gpu_share(self) -> float:
+        """The part of one GPU that a worker has, 0..1."""
+        return min(1.0, self.gpus_per_worker or 1.0)
+
 
 def mindgap_work(config: dict[str, Any]) -> None:
     """The function that Tune runs: does `config["work"]` and reports its progress under the key "report".
@@ -82,7 +87,8 @@ def _generate(spec: MadeDataset, resources: Resources, report: Callable[[object]
 def _train(work: Work, resources: Resources, report: Callable[[object], None], log: WorkLog) -> None:
     store = Store(resources.store)
     if work.workers == 1:
-        failures = train_and_publish(work.members, resources.store, functools.partial(_told, report, log))
+        told = functools.partial(_told, report, log)
+        failures = train_and_publish(work.members, resources.store, told, gpu_share=resources.gpu_share)
         for title, failure in failures.items():
             log.say(f"{title} failed: {failure}")
         if failures:
@@ -102,7 +108,12 @@ def _told(report: Callable[[object], None], log: WorkLog, progress: Any) -> None
 
 
 def train_and_publish(
-    members: tuple[TrainingSpec, ...], root: Path, report: Callable[[object], None], world: Any = None
+    members: tuple[TrainingSpec, ...],
+    root: Path,
+    report: Callable[[object], None],
+    world: Any = None,
+    *,
+    gpu_share: float = 1.0,
 ) -> dict[str, str]:
     """Trains a cohort from what the store holds, continuing where an earlier run stopped, and publishes each result.
 
@@ -111,6 +122,7 @@ def train_and_publish(
         root: the store's folder.
         report: called with an `EpochReport` after every epoch, which also tells what the epoch has used.
         world: a `trainables.world.World`; by default alone on this process's device.
+        gpu_share: the part of a GPU, 0..1, that is this process's, for the record of what was used.
 
     Returns:
         The reason of each training that failed, by its title.
@@ -139,7 +151,7 @@ def train_and_publish(
             raise InputError(f"Its base, {spec.source.title}, failed: {reason}.")
         source = load_file(store.model_folder(spec.source) / "weights.safetensors")
     checkpoint = CohortCheckpoint(store.partial_folder(spec.cohort))
-    with _measured(members, store, world, report) as (measured, usage):
+    with _measured(members, store, world, report, gpu_share) as (measured, usage):
         results = train_cohort(
             members,
             _images(store, spec.train),
@@ -166,14 +178,18 @@ def train_and_publish(
 
 @contextmanager
 def _measured(
-    members: tuple[TrainingSpec, ...], store: Store, world: Any, report: Callable[[object], None]
+    members: tuple[TrainingSpec, ...],
+    store: Store,
+    world: Any,
+    report: Callable[[object], None],
+    gpu_share: float,
 ) -> Iterator[tuple[Callable[[EpochReport], None], dict[str, dict[str, float]]]]:
     """`report` with what each epoch has used, over all workers, and the sums by trial, which survive a restart."""
     import torch
 
     fingerprints = [spec.fingerprint for spec in members]
     usage = store.read_usage(members[0].cohort, fingerprints)
-    meter = Meter(world.device.index or 0 if world.device.type == "cuda" else None)
+    meter = Meter(world.device.index or 0 if world.device.type == "cuda" else None, gpu_share)
 
     def measured(progress: EpochReport) -> None:
         used = meter.take()
