@@ -1,9 +1,11 @@
 # make sweep   the pocket layer-importance study, from nothing to figure
 # make test    lint, types and tests
+# make faults  kills, full disks and absent servers, and what they cost: about a quarter of an hour on two cores
+# make scale   5,000 trials that do nothing, through plan, Ray, MLflow and report
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: sweep test lint bench clean
+.PHONY: sweep test lint bench faults scale clean
 
 sweep: .venv/ready
 	$(BIN)/python -m orchestrator.sweep layer_importance
@@ -18,6 +20,12 @@ lint: .venv/ready
 
 bench: .venv/ready
 	$(BIN)/python -m benchmarks.sweep
+
+faults: .venv/ready
+	$(BIN)/python -m benchmarks.faults
+
+scale: .venv/ready
+	$(BIN)/python -m benchmarks.scale
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

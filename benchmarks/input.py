@@ -43,7 +43,7 @@ WAYS = {
 
 @click.command()
 @click.option("--cores", default=2, show_default=True)
-@click.option("--images", default=512, show_default=True, help="Photographs to make; also how many pocket images.")
+@click.option("--images", default=512, show_default=True, help="Photographs to make.")
 @click.option("--rounds", default=3, show_default=True)
 @click.option("--ways", default=",".join(WAYS), show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/input.json"), show_default=True)
@@ -122,7 +122,7 @@ def ray_data(dataset: Path) -> Callable[[], int]:
     """A map over batches that decodes and crops, then torch batches, as in Ray Data's documentation."""
     import ray
 
-    rows = ray.data.read_parquet(str(dataset), columns=["image", "label"], file_extensions=["parquet"])
+    rows = ray.data.read_parquet(str(dataset), file_extensions=["parquet"]).select_columns(["image", "label"])
     prepared = rows.map_batches(_prepared, batch_size=BATCH)
 
     def epoch() -> int:

@@ -3,7 +3,7 @@
 All on the same images, interleaved in rounds, in one process. python -m benchmarks.train_step [--full] writes
 `benchmarks/train_step.json` and prints a table in Markdown. The ways:
 
-(a) mindgap: `trainables.loop.train_cohort`, by its own timers, without evaluation.
+(a) mindgap: `trainables.loop.Cohort.train_epoch`, timers included.
 (b) plain: a torch loop with the same network, optimizer, views and images, and nothing else.
 (c) timm: its network, optimizer, loader and transforms (random resized crop and flip), as its training script has them.
 (d) compiled: (b) with torch.compile, on a GPU.
@@ -12,6 +12,7 @@ All on the same images, interleaved in rounds, in one process. python -m benchma
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import platform
 import statistics
@@ -37,12 +38,11 @@ from datagen import pocket
 from datagen.shards import ImageRow, publish_dataset, read_manifest, read_rows
 from datagen.spec import RealDataset
 from trainables.data import ImageSet, load_images
-from trainables.loop import train_cohort
+from trainables.loop import Cohort
 from trainables.models import PointwiseConv2d, build_layers
 from trainables.recipe import build_optimizer
 from trainables.spec import VIEWS, TrainingSpec
 from trainables.statistics import IMAGENET
-from trainables.timers import PARTS
 from trainables.trunk import mixed_precision
 from trainables.views import Views
 from trainables.world import World
@@ -53,7 +53,7 @@ WAYS = {
     "timm": "(c) timm's network, optimizer and loader",
     "compiled": "(d) as (b), with torch.compile",
 }
-TRAINING_PARTS = [part for part in PARTS if part not in ("evaluation", "checkpoint")]
+MOST_EPOCHS = 1000
 Epoch = Callable[[], float]
 """Trains one epoch and returns its seconds."""
 
@@ -95,13 +95,15 @@ class Bench:
 
 
 def _mindgap(bench: Bench) -> Epoch:
+    cohort = Cohort([bench.spec], bench.images, bench.images, None, World(device=bench.device), {})
+    numbers = itertools.count(1)
+
     def epoch() -> float:
-        timings: dict[str, float] = {}
-        world = World(device=bench.device)
-        train_cohort(
-            [bench.spec], bench.images, bench.images, world=world, report=lambda report: timings.update(report.timings)
-        )
-        return sum(timings[part] for part in TRAINING_PARTS)
+        started = time.perf_counter()
+        cohort.timers.start()
+        cohort.train_epoch(next(numbers))
+        _wait(bench.device)
+        return time.perf_counter() - started
 
     return epoch
 
@@ -112,13 +114,14 @@ def _plain(bench: Bench, compiled: bool = False) -> Epoch:
     optimizer = build_optimizer(layers, spec)
     optimizer.param_groups[0]["lr"] = optimizer.param_groups[1]["lr"] = 0.01
     network = torch.compile(layers) if compiled else layers
-    views = Views(spec, len(images), IMAGENET)
+    views, numbers = Views(spec, len(images), IMAGENET), itertools.count(1)
 
     def epoch() -> float:
+        number = next(numbers)
         started = time.perf_counter()
         layers.train()
         for batch in torch.randperm(len(images))[: bench.samples].split(spec.batch_size):
-            groups = [group.to(device) for group in views(images.images[batch], batch, 1)]
+            groups = [group.to(device) for group in views(images.images[batch], batch, number)]
             labels = images.labels[batch].to(device)
             with mixed_precision(device, spec.precision):
                 logits = torch.cat([network(group) for group in groups])
@@ -258,7 +261,7 @@ def write_pictures(folder: Path, count: int) -> None:
 
 
 def base_spec(folder: Path, **settings: Any) -> TrainingSpec:
-    """One epoch on the images of a folder."""
+    """A training of `MOST_EPOCHS` epochs on the images of a folder."""
     manifest = read_manifest(folder)
     data = RealDataset(
         name="real",
@@ -268,7 +271,7 @@ def base_spec(folder: Path, **settings: Any) -> TrainingSpec:
         rows=manifest.rows,
         folder=folder,
     )
-    return TrainingSpec(train=data, validation=data, epochs=1, warmup_epochs=0, **settings)
+    return TrainingSpec(train=data, validation=data, epochs=MOST_EPOCHS, warmup_epochs=0, **settings)
 
 
 def small_bench(device: torch.device, workers: int) -> tuple[Bench, list[Setting]]:
@@ -305,7 +308,7 @@ def _machine(device: torch.device) -> dict[str, Any]:
 
 @click.command()
 @click.option("--full", is_flag=True, help="Also ResNet-50 at 224 px.")
-@click.option("--rounds", default=5, show_default=True, type=click.IntRange(min=1))
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, MOST_EPOCHS - 1))
 @click.option("--pictures", default=0, help="Random pictures of --full; by default 32, on a GPU 4096.")
 @click.option("--batch-size", default=0, help="Of --full; by default 16, on a GPU 256.")
 @click.option("--workers", default=0, show_default=True, help="Loader processes of timm's way.")

@@ -147,12 +147,13 @@ def sequential(
     try:
         if named != set(state) or not numbers:
             raise ValueError
-        for number in numbers:
-            weight = state[f"{number}.weight"]
-            layers += _between(number - len(layers), weight.shape[2] > 1, not layers or _is_linear(layers[-1]), resize)
-            layers.append(nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[-1]))
-        network = nn.Sequential(*layers, *([nn.ReLU()] if last_rectified else []))
-        network.load_state_dict(dict(state))
+        with torch.device("meta"):  # their values come from the state
+            for number in numbers:
+                weight, plain = state[f"{number}.weight"], not layers or _is_linear(layers[-1])
+                layers += _between(number - len(layers), weight.shape[2] > 1, plain, resize)
+                layers.append(nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[-1]))
+            network = nn.Sequential(*layers, *([nn.ReLU()] if last_rectified else []))
+        network.load_state_dict({name: value.float() for name, value in state.items()}, assign=True)
     except (ValueError, IndexError, RuntimeError):
         raise InputError(
             f"{file} does not hold a plain sequence of convolutions as published with pytorch-AdaIN v0.0.0."

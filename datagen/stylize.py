@@ -75,6 +75,7 @@ class StyleLibrary:
         self.unusable: dict[str, str] = {}
         """Why each picture that was left out was, by its path below the folder."""
         self._usable: set[str] = set()
+        self._decoded: dict[str, np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self._names)
@@ -101,6 +102,11 @@ class StyleLibrary:
         Raises:
             CorruptError: it is damaged, or too small; the message says which.
         """
+        # What was decoded to see that it is usable is asked for once more.
+        decoded = self._decoded.pop(name, None)
+        return self._decode(name) if decoded is None else decoded
+
+    def _decode(self, name: str) -> np.ndarray:
         try:
             data = (self._folder / name).read_bytes()
         except FileNotFoundError:
@@ -113,7 +119,7 @@ class StyleLibrary:
     def _is_usable(self, name: str) -> bool:
         if name not in self._usable and name not in self.unusable:
             try:
-                self.pixels(name)
+                self._decoded[name] = self._decode(name)
                 self._usable.add(name)
             except CorruptError as error:
                 self.unusable[name] = str(error)
@@ -159,7 +165,7 @@ class StylePainter:
         Raises:
             InputError: a source image is damaged, or no usable style picture is found.
         """
-        tasks = [self._task(row) for row in self._source.read(positions)]
+        tasks = list(self._threads.map(self._task, self._source.read(positions)))
         batches = _parts(tasks, self._batch)
         contents = [[self._threads.submit(self._content_pixels, task) for task in batch] for batch in batches]
         encoded: list[Future[ImageRow]] = []

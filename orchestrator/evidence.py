@@ -13,22 +13,22 @@ import pandas as pd
 from datagen.identity import fingerprint_of
 from datagen.shards import MANIFEST, read_manifest
 from datagen.spec import DatasetSpec, MixedDataset
-from orchestrator import claims
+from orchestrator import claim_checks
 from orchestrator.catalog import load_scale, scale_names
-from orchestrator.figures import fitted_line
 from orchestrator.plan import Plan
+from orchestrator.readable import varied_settings
 from orchestrator.results import (
     DEVIATION_RULE,
     LAST_EPOCHS,
     point_name,
     point_table,
-    setting_words,
     trial_table,
     with_published,
 )
-from orchestrator.scale import DIRECTIONS, REAL, SYNTHETIC
+from orchestrator.scale import REAL
 from orchestrator.statistics import SIGNIFICANCE, interval_name
 from orchestrator.store import Store, StoredModel
+from orchestrator.verdict import verdict
 from trainables.spec import TrainingSpec
 
 ENERGY = "joules"
@@ -78,7 +78,7 @@ class Evidence:
     sentences: list[str]
     spread: str
     whiskers: str
-    outcomes: list[claims.Outcome]
+    outcomes: list[claim_checks.Outcome]
     open: list[str]
     notes: list[str]
     cost: Cost
@@ -119,16 +119,16 @@ def gather(plan: Plan, store: Store | None, models: Mapping[str, StoredModel]) -
     seeds = int(points["seeds"].max()) if len(points) else 0
     last_epochs = f"the last {LAST_EPOCHS} epochs of one run"
     several = seeds > 1
-    outcomes = claims.evaluate(plan.study.claims, trials, plan.scale.published)
+    outcomes = claim_checks.evaluate(plan.study.claims, trials, plan.scale.published)
     unfinished = _open(trials)
-    verdict = [*_verdict(points, plan), *_significance(points, seeds), *_claims_in_words(outcomes, plan)]
+    sentences = verdict(points, plan, seeds, outcomes)
     if unfinished:
-        verdict.append(unfinished[0])
+        sentences.append(unfinished[0])
     return Evidence(
         plan=plan,
         trials=trials,
         points=points,
-        sentences=verdict if points["top1_mean"].notna().any() else ["Too few trials are done for a verdict."],
+        sentences=sentences if points["top1_mean"].notna().any() else ["Too few trials are done for a verdict."],
         spread=f"± standard deviation over {seeds} seeds" if several else f"± over {last_epochs}",
         whiskers=interval_name(seeds) if several else f"bars: std over {last_epochs}",
         outcomes=outcomes,
@@ -145,120 +145,12 @@ def hours(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:,.1f} hours"
 
 
-def _verdict(points: pd.DataFrame, plan: Plan) -> list[str]:
-    """The study's outcome in plain sentences, from the measured numbers alone."""
-    sentences = []
-    base = {kind: _base(points, kind) for kind in (REAL, SYNTHETIC)}
-    if not any(map(pd.isna, base.values())):
-        sentences.append(
-            f"Trained on real images: {base[REAL]:.1f} % top-1, on synthetic ones: {base[SYNTHETIC]:.1f} %, "
-            f"a gap of {base[REAL] - base[SYNTHETIC]:.1f} points."
-        )
-    figure = plan.study.figure
-    if figure.axis == "frozen_layers" and figure.kind == "curves":
-        sentences += [_depth_sentence(points, direction, base) for direction in (DIRECTIONS[1], DIRECTIONS[0])]
-    elif figure.logarithmic:
-        sentences += _reduction_sentences(points)
-    else:
-        sentences += _best_and_gaps(points, figure.axis)
-    return [sentence for sentence in sentences if sentence]
-
-
-def _base(points: pd.DataFrame, kind: str) -> float:
-    """Top-1 of the plain training from scratch on all images of a kind, or the study's baseline; NaN if it has none."""
-    whole = points[(points["direction"] == kind) & (points["fraction"] == 1)]
-    plain, own = whole[whole["variant"] == ""], whole[whole["role"] == "baseline"]
-    rows = plain if len(plain) else own
-    return float(rows["top1_mean"].iloc[0]) if len(rows) else float("nan")
-
-
-def _depth_sentence(points: pd.DataFrame, direction: str, base: Mapping[str, float]) -> str:
-    rows = points[(points["direction"] == direction) & (points["fraction"] == 1) & points["top1_mean"].notna()]
-    curve = rows.drop_duplicates("frozen_layers").set_index("frozen_layers")["top1_mean"].sort_index()
-    baseline = base[direction.rpartition("->")[2]]
-    if len(curve) < 2 or pd.isna(baseline):
-        return ""
-    deepest, before = curve.index[-1], curve.index[-2]
-    widest = (curve.iloc[:-1] - baseline).abs()
-    return (
-        f"{direction}: up to N = {before} top-1 stays within {widest.max():.1f} points of {baseline:.1f} "
-        f"(furthest at N = {widest.idxmax()}); at N = {deepest} it is {curve.iloc[-1]:.1f}."
-    )
-
-
-def _reduction_sentences(points: pd.DataFrame) -> list[str]:
-    sentences = []
-    transfers, scratch = points[points["pretrained_on"] != ""], points[points["pretrained_on"] == ""]
-    both = transfers.merge(scratch, on="fraction", suffixes=("", "_scratch")).dropna(
-        subset=["top1_mean", "top1_mean_scratch"]
-    )
-    shown = both[both["fraction"].isin([1.0, 1 / 8, both["fraction"].min()])].drop_duplicates("fraction")
-    for row in shown.sort_values("fraction", ascending=False).to_dict("records"):
-        sentences.append(
-            f"With 1/{round(1 / row['fraction'])} of the real images: {row['top1_mean']:.1f} % top-1 after synthetic "
-            f"pretraining (N = {row['frozen_layers']}), {row['top1_mean_scratch']:.1f} % from scratch."
-        )
-    line = fitted_line(transfers["fraction"], transfers["top1_mean"])
-    if line is not None:
-        sentences.append(f"The transfers follow {line[0]:.2f} log2(x) + {line[1]:.2f}, where 1/x is the share.")
-    return sentences
-
-
-def _best_and_gaps(points: pd.DataFrame, axis: str) -> list[str]:
-    sentences = []
-    done = points[points["top1_mean"].notna()]
-    settings = _settings(points)
-    if len(done) > 1:
-        ordered = done.sort_values("top1_mean", kind="stable").to_dict("records")
-        best, worst = ordered[-1], ordered[0]
-        sentences.append(
-            f"Highest top-1: {best['top1_mean']:.1f} % ({point_name(best, settings)}); "
-            f"lowest: {worst['top1_mean']:.1f} % ({point_name(worst, settings)})."
-        )
-    if axis in done:
-        whole = done[(done["pretrained_on"] == "") & (done["fraction"] == 1)]
-        table = whole.pivot_table(index=axis, columns="direction", values="top1_mean", sort=False)
-        if len(table) > 1 and {REAL, SYNTHETIC} <= set(table.columns):
-            gaps = (table[REAL] - table[SYNTHETIC]).dropna()
-            if len(gaps) > 1:
-                sentences.append(
-                    f"The gap between real and synthetic images is {gaps.min():.1f} points "
-                    f"({_level(axis, gaps.idxmin())}) to {gaps.max():.1f} ({_level(axis, gaps.idxmax())})."
-                )
-    return sentences
-
-
-def _level(axis: str, value: object) -> str:
-    return setting_words(axis, value) or str(value)
-
-
-def _significance(points: pd.DataFrame, seeds: int) -> list[str]:
-    if seeds < 2:
-        return ["One seed: differences are not tested; --seeds 3 or more tells them from the chance of a seed."]
-    tested = points["p_holm"].notna()
-    found = int((points["p_holm"] < SIGNIFICANCE).sum())
-    if not tested.any():
-        return []
-    if not found:
-        return [f"No significant difference from the baselines ({tested.sum()} comparisons, {seeds} seeds)."]
-    rest = "" if found == tested.sum() else " For the others there is no significant difference."
-    return [f"{found} of {tested.sum()} differences from the baselines are significant.{rest}"]
-
-
-def _claims_in_words(outcomes: list[claims.Outcome], plan: Plan) -> list[str]:
-    verdicts = [outcome.verdict for outcome in outcomes]
-    order = (claims.CONFIRMED, claims.NOT_CONFIRMED, claims.TOO_FEW, claims.NOT_MEASURED)
-    counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in order if verdict in verdicts]
-    label = "" if plan.scale.published else f" ({plan.scale.name} is no evidence about them)"
-    return [f"Of {len(verdicts)} claims of the papers: {', '.join(counts)}{label}."] if counts else []
-
-
 def _open(trials: pd.DataFrame) -> list[str]:
     """What is missing or failed: a summary, then each failed trial with its reason."""
     missing, failed = trials[trials["status"] == "missing"], trials[trials["status"] == "failed"]
     if missing.empty and failed.empty:
         return []
-    settings = _settings(trials)
+    settings = varied_settings(trials)
     summary = f"Of {len(trials)} trials {len(missing)} are missing and {len(failed)} failed."
     reasons = [f"Failed: {_trial(row, settings)}: {row['failure']}" for row in failed.to_dict("records")]
     names = [_trial(row, settings) for row in missing.head(20).to_dict("records")]
@@ -268,13 +160,6 @@ def _open(trials: pd.DataFrame) -> list[str]:
 
 def _trial(row: Mapping[Any, Any], settings: list[str]) -> str:
     return f"{point_name(row, settings)} s{row['seed']}"
-
-
-def _settings(table: pd.DataFrame) -> list[str]:
-    """The settings beside `POINT` that differ between a table's rows."""
-    columns = list(table.columns)
-    extra = columns[columns.index("fraction") + 1 : columns.index("variant")]
-    return [name for name in extra if table[name].nunique(dropna=False) > 1]
 
 
 def _notes(plan: Plan, points: pd.DataFrame, seeds: int) -> list[str]:
@@ -293,8 +178,13 @@ def _notes(plan: Plan, points: pd.DataFrame, seeds: int) -> list[str]:
         )
     if "published_top1" in points:
         notes.append(DEVIATION_RULE)
+    if plan.study.figure.kind == "effects":
+        notes.append(
+            "The figure's values are means over those settings at which every value of the axis was measured; a value "
+            "with less than half of them is left out."
+        )
     if plan.study.claims:
-        notes.append(claims.RULE)
+        notes.append(claim_checks.RULE)
     if changed := _changes(plan):
         notes.append(f"Changed from the scale's own recipe: {', '.join(changed)}.")
     return notes
@@ -328,82 +218,6 @@ def _cost(plan: Plan, store: Store | None, models: Mapping[str, StoredModel]) ->
         generation=generation,
         joules=sum(row.get(ENERGY, 0.0) for row in rows),
     )
-
-
-def readable(points: pd.DataFrame) -> pd.DataFrame:
-    """The paper's table: strings, one row per point."""
-    shown = pd.DataFrame()
-    shown["trained"] = points["direction"]
-    if (points["frozen_layers"] > 0).any():
-        shown["frozen layers"] = [f"1-{n}" if n else "none" for n in points["frozen_layers"]]
-    if (points["fraction"] < 1).any():
-        shown["share of data"] = [f"1/{round(1 / fraction)}" for fraction in points["fraction"]]
-    for name in _settings(points):
-        shown[name.replace("_", " ")] = [_cell(value) for value in points[name]]
-    shown["seeds"] = points["seeds"]
-    shown["top-1"] = _means(points, "top1", 1)
-    if (points["seeds"] > 1).any():
-        shown["95 %"] = [
-            "" if pd.isna(low) else f"[{low:.1f}, {high:.1f}]"
-            for low, high in zip(points["top1_low"], points["top1_high"], strict=True)
-        ]
-    if "published_top1" in points:
-        published = zip(points["published_top1"], points["published_top1_std"], strict=True)
-        shown["published top-1"] = ["" if pd.isna(mean) else _plus_minus(mean, std, 1) for mean, std in published]
-        shown["difference"] = [
-            "" if pd.isna(value) else f"{value:+.1f}{' deviates' if flag else ''}"
-            for value, flag in zip(points["difference"], points["deviates"], strict=True)
-        ]
-    shown["against baseline"] = [
-        against_baseline(change, p) for change, p in zip(points["change"], points["p_holm"], strict=True)
-    ]
-    shown["top-5"], shown["train loss"] = _means(points, "top5", 1), _means(points, "train_loss", 3)
-    return shown
-
-
-def against_baseline(change: float, p: float) -> str:
-    """A difference from the baseline and what its test says, in words; `p` is corrected, NaN if not tested."""
-    if pd.isna(change):
-        return ""
-    if pd.isna(p):
-        return f"{change:+.1f}, not tested"
-    if p >= SIGNIFICANCE:
-        return f"{change:+.1f}, no significant difference"
-    return f"{change:+.1f}, significant (p {'< 0.001' if p < 0.001 else f'= {p:.3f}'})"
-
-
-def _cell(value: object) -> str:
-    if value is None or (isinstance(value, float) and pd.isna(value)):
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _means(points: pd.DataFrame, metric: str, digits: int) -> list[str]:
-    columns = (points[f"{metric}_mean"], points[f"{metric}_std"])
-    return [_plus_minus(mean, std, digits) for mean, std in zip(*columns, strict=True)]
-
-
-def _plus_minus(mean: float, std: float, digits: int) -> str:
-    if pd.isna(mean):
-        return "missing"
-    return f"{mean:.{digits}f}" if pd.isna(std) else f"{mean:.{digits}f} ± {std:.{digits}f}"
-
-
-def claims_table(outcomes: list[claims.Outcome]) -> pd.DataFrame:
-    """One row for each claim: statement, source, verdict, the numbers, and how many seeds they have."""
-    rows = [
-        {
-            "claim": outcome.claim.statement,
-            "source": outcome.claim.source,
-            "verdict": outcome.verdict,
-            "measured": "; ".join(finding.sentence() for finding in outcome.findings),
-            "seeds": outcome.seeds,
-        }
-        for outcome in outcomes
-    ]
-    return pd.DataFrame(rows, columns=["claim", "source", "verdict", "measured", "seeds"])
 
 
 def versions() -> str:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import jinja2
 
-from orchestrator.claims import RULE
-from orchestrator.evidence import NO_EVIDENCE, Evidence, claims_table, fingerprints, readable, training_sets, versions
+from orchestrator.claim_checks import RULE
+from orchestrator.evidence import NO_EVIDENCE, Evidence, fingerprints, training_sets, versions
+from orchestrator.readable import claims_table, readable
 from orchestrator.samples import Strip, data_uri, sample_strips
 from orchestrator.store import Store
 

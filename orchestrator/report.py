@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import pandas as pd
@@ -20,16 +21,25 @@ from rich.table import Table
 
 from datagen.errors import InputError
 from orchestrator.catalog import load
-from orchestrator.evidence import Evidence, claims_table, gather, readable, versions
+from orchestrator.evidence import Evidence, gather, versions
 from orchestrator.figures import Caption, draw
 from orchestrator.overrides import apply_overrides
 from orchestrator.page import ROWS, html_page
 from orchestrator.plan import Plan, make_plan
+from orchestrator.readable import claims_table, readable
 from orchestrator.results import finished_models
+from orchestrator.scale import Scale
 from orchestrator.search import with_searched
 from orchestrator.store import Store, StoredModel
+from orchestrator.study import Study
+from trainables.spec import TrainingSpec
+
+if TYPE_CHECKING:
+    from orchestrator.tracking_reader import Recorded
 
 FORMATS = ("md", "html", "csv")
+WIDE = 120
+"""Columns of a terminal that shows the whole table; a narrower one leaves out top-5 and the loss."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +118,8 @@ def show_report(report: Report, console: Console) -> None:
     """Prints the table and the verdict."""
     table = Table(title=f"{report.spread}; accuracies in percent", title_justify="left", box=None, pad_edge=False)
     shown = readable(report.points.head(ROWS))
+    if console.width < WIDE:
+        shown = shown.drop(columns=["top-5", "train loss"])
     for column in shown.columns:
         table.add_column(str(column), justify="left" if column in ("trained", "frozen layers") else "right")
     for row in shown.itertuples(index=False):
@@ -160,7 +172,7 @@ def _formats(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ..
 @click.argument("study")
 @click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--scale", help="As in the sweep.")
-@click.option("--seeds", default=1, show_default=True, type=click.IntRange(1, 1000), help="As in the sweep.")
+@click.option("--seeds", type=click.IntRange(1, 1000), help="Replicates of each trial; by default all that there are.")
 @click.option("--store", default="store", show_default=True, type=click.Path(path_type=Path), help="Folder of results.")
 @click.option("--format", "formats", default=",".join(FORMATS), show_default=True, callback=_formats)
 @click.option(
@@ -171,7 +183,7 @@ def main(
     study: str,
     settings: tuple[str, ...],
     scale: str | None,
-    seeds: int,
+    seeds: int | None,
     store: Path,
     formats: tuple[str, ...],
     uri: str | None,
@@ -190,23 +202,40 @@ def main(
         opened = Store(store)
         if uri is None and not (store / "store.json").is_file():
             raise InputError(f"There is no store in {store}. Give its folder with --store, or --from-mlflow.")
-        plan = with_searched(make_plan(chosen, world, seeds, opened.open(), check=False), opened)
-        models = finished_models(plan, opened) if uri is None else _models_in_mlflow(plan, opened, uri)
+        opened.open()
+        recorded = None if uri is None else _recorded(opened, uri)
+        if seeds is None:
+            seeds = _seeds_at_hand(chosen, world, opened.has if recorded is None else recorded.__contains__)
+        plan = with_searched(make_plan(chosen, world, seeds, opened, check=False), opened)
+        models = finished_models(plan, opened) if recorded is None else recorded.models(plan.trials)
         command = shlex.join(["python", "-m", "orchestrator.report", *sys.argv[1:]])
-        report = write_report(plan, opened, models, command, formats, samples=uri is None)
+        report = write_report(plan, opened, models, command, formats, samples=recorded is None)
     except InputError as error:
         Console(stderr=True, soft_wrap=True).print(f"Error: {error}", style="red", highlight=False, markup=False)
+        sys.exit(2)
+    except OSError as error:
+        Console(stderr=True).print(
+            f"Error: {error.strerror or error} ({error.filename}).", style="red", highlight=False
+        )
         sys.exit(2)
     show_report(report, console)
     for path in report.files:
         console.print(str(path), highlight=False, soft_wrap=True)
 
 
-def _models_in_mlflow(plan: Plan, store: Store, uri: str) -> dict[str, StoredModel]:
-    from orchestrator.tracking import tracking_uri
-    from orchestrator.tracking_reader import recorded_models
+def _seeds_at_hand(study: Study, scale: Scale, at_hand: Callable[[TrainingSpec], bool]) -> int:
+    """How many seeds have results, from seed 0 on; at least 1."""
+    seeds = 1
+    while any(at_hand(trial.spec) for trial in study.trials(scale, seeds + 1) if trial.seed == seeds):
+        seeds += 1
+    return seeds
 
-    return recorded_models(tracking_uri(store) if uri == "default" else uri, plan)
+
+def _recorded(store: Store, uri: str) -> Recorded:
+    from orchestrator.tracking import tracking_uri
+    from orchestrator.tracking_reader import Recorded
+
+    return Recorded(tracking_uri(store) if uri == "default" else uri)
 
 
 if __name__ == "__main__":

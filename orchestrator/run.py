@@ -22,6 +22,7 @@ from orchestrator.progress import Progress
 from orchestrator.ray_environment import prepare
 from orchestrator.results import LAST_EPOCHS, finished_models
 from orchestrator.search import SearchRun, with_searched
+from orchestrator.secrets import redacted
 from orchestrator.selection import find_trial, only
 from orchestrator.status import StatusFile
 from orchestrator.store import Store, StoredModel
@@ -78,7 +79,7 @@ def _is_recorded(plan: Plan, store: Store) -> bool:
 
 
 def _record(plan: Plan, store: Store) -> dict[str, str]:
-    return {"uri": tracking_uri(store), "trials": fingerprint_of([spec.fingerprint for spec in plan.trials])}
+    return {"uri": redacted(tracking_uri(store)), "trials": fingerprint_of([spec.fingerprint for spec in plan.trials])}
 
 
 def _record_note(plan: Plan, store: Store) -> Path:

@@ -18,7 +18,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -37,13 +37,16 @@ MODEL = "model.json"
 class StoredModel:
     """A published training: its metrics by epoch (percent, mean loss, seconds) and where its weights are.
 
-    `failure` is the reason if the training was given up; then there are no weights.
+    `failure` is the reason if the training was given up; then there are no weights. `usage` is what the training took
+    of its machines, all attempts together: cpu_seconds, gpu_seconds, energy_wh (of the GPUs), peak_memory_bytes and
+    peak_gpu_memory_bytes, as far as it could be measured.
     """
 
     fingerprint: str
     history: list[dict[str, float]]
     failure: str | None
     weights: Path
+    usage: Mapping[str, float] = field(default_factory=dict)
 
 
 class Store:
@@ -158,10 +161,11 @@ class Store:
         failure: str | None,
         save_weights: Callable[[Path], object],
         normalization: dict[str, Any] | None = None,
+        usage: Mapping[str, float] | None = None,
     ) -> None:
         """Publishes a training. `save_weights(path)` writes the weights file; it is not called for a failed one.
 
-        `normalization` (mean and std of the network's input) goes into the sidecar.
+        `normalization` (mean and std of the network's input) and `usage` (see `StoredModel`) go into the sidecar.
         """
         if self.has(spec):
             return
@@ -175,6 +179,7 @@ class Store:
             "class_names": list(spec.train.class_names),
             "normalization": normalization,
             "failure": failure,
+            "usage": dict(usage or {}),
             "history": list(history),
         }
         write_json(aside / MODEL, sidecar)
@@ -194,7 +199,8 @@ class Store:
         folder = self.model_folder(spec)
         try:
             values = json.loads((folder / MODEL).read_text())
-            return StoredModel(spec.fingerprint, values["history"], values["failure"], folder / WEIGHTS)
+            usage = values.get("usage", {})
+            return StoredModel(spec.fingerprint, values["history"], values["failure"], folder / WEIGHTS, usage)
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"{folder / MODEL} is damaged ({error}). {_REPAIR}") from error
 
@@ -228,6 +234,25 @@ class Store:
             return values
         except (OSError, ValueError):
             return {}
+
+    def write_usage(self, cohort: str, piece: str, usage: Mapping[str, Mapping[str, float]]) -> None:
+        """Keeps what the trials of an unfinished piece of a cohort have used, by fingerprint."""
+        folder = self.partial_folder(cohort)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / f"{piece}.usage.json", {key: dict(value) for key, value in usage.items()})
+
+    def read_usage(self, cohort: str, fingerprints: Sequence[str]) -> dict[str, dict[str, float]]:
+        """What these trials have used in earlier attempts, whatever piece they were in."""
+        found: dict[str, dict[str, float]] = {}
+        for path in self.partial_folder(cohort).glob("*.usage.json"):
+            try:
+                usage = json.loads(path.read_text())
+            except (OSError, ValueError):
+                continue  # It costs a part of a sum, no result.
+            for key in fingerprints:
+                if sum(usage.get(key, {}).values()) > sum(found.get(key, {}).values()):
+                    found[key] = usage[key]
+        return found
 
     def write_speed(self, scale: str, speed: Mapping[str, float]) -> None:
         """Keeps what a run has shown of the machine's speed, for later estimates."""

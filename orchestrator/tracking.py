@@ -25,6 +25,8 @@ from datagen.identity import fingerprint_of
 from datagen.spec import DatasetSpec, GeneratedDataset
 from orchestrator.plan import Plan, Work
 from orchestrator.scale import REAL
+from orchestrator.secrets import redacted
+from orchestrator.selection import trial_values
 from orchestrator.store import Store, StoredModel
 from trainables.report import EpochReport
 from trainables.spec import TrainingSpec
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "mindgap"
 METRICS = ("top1", "top5", "train_loss", "learning_rate", "seconds")
+"""What every epoch has; whatever else is a number is logged too."""
+BATCH = 1000
+"""Metrics in one request: MLflow takes no more."""
 RETRY_SECONDS = 60
 """How long a failing write is tried again before it is given up and counted."""
 
@@ -45,7 +50,8 @@ def tracking_uri(store: Store) -> str:
 
 def ui_command(uri: str) -> str:
     """How to look at the runs in a browser."""
-    return f"look at {uri}" if uri.startswith("http") else f"mlflow ui --backend-store-uri {uri}"
+    shown = redacted(uri)
+    return f"look at {shown}" if uri.startswith("http") else f"mlflow ui --backend-store-uri {shown}"
 
 
 class Tracker:
@@ -57,6 +63,7 @@ class Tracker:
         self._runs: dict[str, str] = {}
         self._logged: dict[str, int] = {}
         self._ended: set[str] = set()
+        self._noted: set[str] = set()
         self._parent = ""
         self._queue: queue.Queue[Callable[[], Any] | None] = queue.Queue()
         self._lost: list[str] = []
@@ -72,6 +79,8 @@ class Tracker:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        if exception[:1] == (KeyboardInterrupt,):
+            return  # "Now" was asked for; the next run brings MLflow up to date from the store.
         self._queue.put(None)
         self._thread.join()
 
@@ -108,9 +117,14 @@ class Tracker:
     def work_progressed(self, work: Work, progress: Any) -> None:
         """Logs an epoch's metrics, step = epoch."""
         if isinstance(progress, EpochReport):
+            timings = {"timings": timings} if (timings := getattr(progress, "timings", None)) else {}
             for fingerprint, row in progress.trials.items():
                 if fingerprint in self._trials:
-                    self._later(self._log_epochs, fingerprint, [row])
+                    self._later(self._log_epochs, fingerprint, [{**timings, **row}])
+            for fingerprint, reason in progress.failures.items():
+                if fingerprint in self._trials and fingerprint not in self._noted:
+                    self._noted.add(fingerprint)
+                    self._later(self._tag, self._trials[fingerprint], "failure", reason)
 
     def work_retried(self, work: Work, reason: str, pause: float) -> None:
         """Notes on each trial's run why it started again."""
@@ -152,11 +166,15 @@ class Tracker:
             wait=tenacity.wait_exponential(max=10),
             reraise=True,
         )
+        down = False
         while (write := self._queue.get()) is not None:
             try:
-                retrying(write)
+                # Once a write was given up, those that wait behind it are tried once each, until one goes through.
+                write() if down else retrying(write)
+                down = False
             except Exception as error:
-                self._lost.append(str(error).splitlines()[0])
+                down = True
+                self._lost.append(redacted(str(error)).splitlines()[0])
                 if not self._experiment:
                     return  # The tracking store cannot even be opened: nothing further can be written.
 
@@ -222,7 +240,7 @@ class Tracker:
             }
             tags |= {MLFLOW_RUN_NAME: spec.title, **about}
             run_id = self._client.create_run(self._experiment, tags=tags).info.run_id
-            self._client.log_batch(run_id, params=[Param(k, str(v)) for k, v in _params(spec).items()])
+            self._client.log_batch(run_id, params=[Param(k, str(v)) for k, v in _params(spec, self._plan).items()])
             self._client.log_inputs(run_id, _inputs(spec, self._store))
         self._runs[spec.fingerprint] = run_id
         return run_id
@@ -248,12 +266,10 @@ class Tracker:
         if new and fingerprint not in self._ended:
             now = int(time.time() * 1000)
             metrics = [
-                Metric(key, float(row[key]), now, int(row["epoch"]))
-                for row in new
-                for key in METRICS
-                if math.isfinite(row[key])
+                Metric(key, float(value), now, int(row["epoch"])) for row in new for key, value in _numbers(row).items()
             ]
-            self._client.log_batch(run_id, metrics=metrics)
+            for first in range(0, len(metrics), BATCH):
+                self._client.log_batch(run_id, metrics=metrics[first : first + BATCH])
             self._logged[fingerprint] = int(new[-1]["epoch"])
 
     def _close_from_store(self, spec: TrainingSpec) -> None:
@@ -284,6 +300,17 @@ class Tracker:
         self._client.set_terminated(self._parent, "FINISHED" if complete else "KILLED")
 
 
+def _numbers(row: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """Every finite number of an epoch's row but its step, those of an inner table as "table/key"."""
+    found: dict[str, float] = {}
+    for key, value in row.items():
+        if isinstance(value, Mapping):
+            found |= _numbers(value, f"{prefix}{key}/")
+        elif isinstance(value, int | float) and math.isfinite(value) and key != "epoch":
+            found[prefix + key] = float(value)
+    return found
+
+
 def check_tracking(store: Store) -> None:
     """Refuses a tracking address that MLflow does not know.
 
@@ -293,7 +320,8 @@ def check_tracking(store: Store) -> None:
     uri = tracking_uri(store)
     if not uri.startswith(("sqlite:", "postgresql", "mysql", "mssql", "http://", "https://", "databricks")):
         raise InputError(
-            f"MLFLOW_TRACKING_URI is {uri!r}: give a server (http://...) or a database (sqlite:///...), or unset it."
+            f"MLFLOW_TRACKING_URI is {redacted(uri)!r}: give a server (http://...) or a database (sqlite:///...), "
+            "or unset it."
         )
 
 
@@ -303,16 +331,20 @@ def _settings_digest(plan: Plan) -> str:
     return fingerprint_of({key: str(value) for key, value in values.items()})[:16]
 
 
-def _params(spec: TrainingSpec) -> dict[str, Any]:
+def _params(spec: TrainingSpec, plan: Plan) -> dict[str, Any]:
+    """A choice of settings, and every axis of the study: MLflow's parallel coordinates show them."""
     fields = (
         *("frozen_layers", "fraction", "model", "views", "frozen_batchnorm", "image_size"),
         *("epochs", "batch_size", "learning_rate", "seed"),
     )
     values = {name: getattr(spec, name) for name in fields}
+    known = trial_values(spec)
+    names = getattr(plan.study, "axis_names", None) or tuple(plan.study.axes)
     return {
         "pretrained_on": spec.source.train.name if spec.source else "nothing",
         "trained_on": spec.train.name,
         **values,
+        **{name: known[name] for name in names if name in known},
     }
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import os
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datagen.errors import InputError
-from orchestrator.plan import Plan
 from orchestrator.store import StoredModel
 from orchestrator.tracking import EXPERIMENT, METRICS
+from trainables.spec import TrainingSpec
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -20,27 +22,54 @@ PAGE = 1000
 """Runs asked for at once."""
 
 
-def recorded_models(uri: str, plan: Plan) -> dict[str, StoredModel]:
-    """The finished trainings of a plan that MLflow knows, by fingerprint; without weights.
+class Recorded:
+    """The trials that a tracking store knows as finished or failed.
+
+    Args:
+        uri: of the tracking store.
 
     Raises:
-        InputError: the tracking store cannot be read, or has no experiment of mindgap's.
+        InputError: it cannot be read, or has no experiment of mindgap's.
     """
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    _refuse_absent_file(uri)
-    from mlflow import MlflowClient
+
+    def __init__(self, uri: str) -> None:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        _refuse_absent_file(uri)
+        from mlflow import MlflowClient
+
+        self._uri = uri
+        with _told(uri):
+            self._client = MlflowClient(uri)
+            experiment = self._client.get_experiment_by_name(EXPERIMENT)
+            if experiment is None:
+                raise InputError(f"MLflow at {uri} has no experiment {EXPERIMENT!r}. Was the study recorded there?")
+            self._runs = _finished_runs(self._client, experiment.experiment_id)
+
+    def __contains__(self, spec: TrainingSpec) -> bool:
+        return spec.fingerprint in self._runs
+
+    def models(self, specs: Iterable[TrainingSpec]) -> dict[str, StoredModel]:
+        """Those of the trainings that are recorded, by fingerprint; without weights."""
+        found = {}
+        with _told(self._uri):
+            for fingerprint in (spec.fingerprint for spec in specs if spec in self):
+                run = self._runs[fingerprint]
+                failure = run.data.tags.get("failure", "failed") if run.info.status == "FAILED" else None
+                found[fingerprint] = StoredModel(fingerprint, _history(self._client, run), failure, Path())
+        return found
+
+
+@contextmanager
+def _told(uri: str) -> Iterator[None]:
+    """Turns MLflow's errors into one sentence."""
     from mlflow.exceptions import MlflowException
 
     try:
-        client = MlflowClient(uri)
-        experiment = client.get_experiment_by_name(EXPERIMENT)
-        if experiment is None:
-            raise InputError(f"MLflow at {uri} has no experiment {EXPERIMENT!r}. Was the study recorded there?")
-        return _models(client, experiment.experiment_id, {spec.fingerprint for spec in plan.trials})
+        yield
     except MlflowException as error:
         raise InputError(f"MLflow at {uri} cannot be read: {str(error).splitlines()[0]}") from error
 
@@ -52,17 +81,15 @@ def _refuse_absent_file(uri: str) -> None:
         raise InputError(f"There is no MLflow database {path}. Give its address: --from-mlflow sqlite:///FILE.")
 
 
-def _models(client: MlflowClient, experiment: str, wanted: set[str]) -> dict[str, StoredModel]:
-    found: dict[str, StoredModel] = {}
+def _finished_runs(client: MlflowClient, experiment: str) -> dict[str, Any]:
+    """The newest run of each training; one that several studies share has a run in each."""
+    found: dict[str, Any] = {}
     token = None
     while True:
         runs = client.search_runs([experiment], "tags.role = 'trial'", max_results=PAGE, page_token=token)
         for run in runs:
-            fingerprint = run.data.tags.get("fingerprint", "")
-            # A training that several studies share has a run in each: any finished one will do.
-            if fingerprint in wanted and fingerprint not in found and run.info.status in ("FINISHED", "FAILED"):
-                failure = run.data.tags.get("failure", "failed") if run.info.status == "FAILED" else None
-                found[fingerprint] = StoredModel(fingerprint, _history(client, run), failure, Path())
+            if run.info.status in ("FINISHED", "FAILED"):
+                found.setdefault(run.data.tags.get("fingerprint", ""), run)
         token = runs.token
         if not token:
             return found

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,15 @@ from typing import Any
 from ray import tune
 
 from datagen.errors import InputError
+from datagen.identity import fingerprint_of
 from datagen.spec import DatasetSpec, MadeDataset, MixedDataset
 from orchestrator.causes import LOST, MEMORY, understand
 from orchestrator.logs import WorkLog, forget, work_log
 from orchestrator.messages import ImagesDrawn, WorkFailed
 from orchestrator.plan import Work
 from orchestrator.store import Store
+from orchestrator.usage import MEASURED, TOTALS, Meter, add_up, with_usage
+from trainables.report import EpochReport
 from trainables.spec import TrainingSpec
 
 
@@ -105,7 +109,7 @@ def train_and_publish(
     Args:
         members: the cohort.
         root: the store's folder.
-        report: called with an `EpochReport` after every epoch.
+        report: called with an `EpochReport` after every epoch, which also tells what the epoch has used.
         world: a `trainables.world.World`; by default alone on this process's device.
 
     Returns:
@@ -135,16 +139,17 @@ def train_and_publish(
             raise InputError(f"Its base, {spec.source.title}, failed: {reason}.")
         source = load_file(store.model_folder(spec.source) / "weights.safetensors")
     checkpoint = CohortCheckpoint(store.partial_folder(spec.cohort))
-    results = train_cohort(
-        members,
-        _images(store, spec.train),
-        _images(store, spec.validation),
-        source,
-        world=world,
-        folders=_folders(store, spec),
-        checkpoint=checkpoint,
-        report=report,
-    )
+    with _measured(members, store, world, report) as (measured, usage):
+        results = train_cohort(
+            members,
+            _images(store, spec.train),
+            _images(store, spec.validation),
+            source,
+            world=world,
+            folders=_folders(store, spec),
+            checkpoint=checkpoint,
+            report=measured,
+        )
     if world.rank == 0:
         for result in results:
             store.publish_model(
@@ -153,9 +158,39 @@ def train_and_publish(
                 result.failure,
                 functools.partial(save_file, timm_checkpoint(spec.network, result.state)),
                 dataclasses.asdict(result.normalization),
+                usage.get(result.spec.fingerprint),
             )
         checkpoint.discard([result.spec.fingerprint for result in results])
     return {result.spec.title: result.failure for result in results if result.failure is not None}
+
+
+@contextmanager
+def _measured(
+    members: tuple[TrainingSpec, ...], store: Store, world: Any, report: Callable[[object], None]
+) -> Iterator[tuple[Callable[[EpochReport], None], dict[str, dict[str, float]]]]:
+    """`report` with what each epoch has used, over all workers, and the sums by trial, which survive a restart."""
+    import torch
+
+    fingerprints = [spec.fingerprint for spec in members]
+    usage = store.read_usage(members[0].cohort, fingerprints)
+    meter = Meter(world.device.index or 0 if world.device.type == "cuda" else None)
+
+    def measured(progress: EpochReport) -> None:
+        used = meter.take()
+        if world.size > 1:
+            mine = [used.get(key, 0.0) for key in MEASURED]
+            means = world.mean(torch.tensor(mine, dtype=torch.float64, device=world.device)).tolist()
+            mean = dict(zip(MEASURED, means, strict=True))
+            used = {key: mean[key] * (world.size if key in TOTALS else 1) for key in used}
+        if world.rank == 0:
+            add_up(usage, progress, used)
+            store.write_usage(members[0].cohort, fingerprint_of(sorted(fingerprints))[:16], usage)
+        report(with_usage(progress, used))
+
+    try:
+        yield measured, usage
+    finally:
+        meter.close()
 
 
 def _images(store: Store, spec: DatasetSpec) -> Any:

@@ -9,21 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from orchestrator.claims import (
-    CONFIRMED,
-    NOT_CONFIRMED,
-    NOT_MEASURED,
-    REAL,
-    TO_REAL,
-    TOO_FEW,
-    Cell,
-    Claim,
-    DropsAt,
-    GapRemains,
-    LineFit,
-    StaysWithin,
-    evaluate,
-)
+from orchestrator.claim_checks import CONFIRMED, NOT_CONFIRMED, NOT_MEASURED, TOO_FEW, evaluate
+from orchestrator.claims import REAL, TO_REAL, Cell, Claim, DropsAt, GapRemains, LineFit, StaysWithin
 
 GAP = GapRemains("a gap of 23 points", "here", points=23.0)
 POSITIVE_GAP = GapRemains("a gap", "here")

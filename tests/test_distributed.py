@@ -11,12 +11,16 @@ import pytest
 import torch
 import torch.multiprocessing as multiprocessing
 from safetensors.torch import load_file, save_file
+from torch import nn
 
+from datagen.errors import InputError
 from tests.conftest import real_dataset
 from trainables.data import load_images
 from trainables.layers import LAYERS, Layer
 from trainables.loop import train_cohort
 from trainables.spec import TrainingSpec
+from trainables.synchronization import synchronize_batchnorm
+from trainables.trunk import evaluation_mode
 from trainables.world import World
 
 WITHOUT_BATCHNORM = "test_convnext"
@@ -125,3 +129,24 @@ def test_two_workers_evaluate_every_image_once(name: str, stage: str, histories:
 def test_all_workers_end_with_the_same_network(name: str, outputs: Mapping[int, Path]) -> None:
     first, second = (load_file(outputs[2] / f"{name}-{rank}.safetensors") for rank in (0, 1))
     assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_batchnorm_of_a_kind_that_cannot_be_synchronized_is_refused() -> None:
+    with pytest.raises(InputError, match="BatchNorm1d cannot be synchronized on CPUs"):
+        synchronize_batchnorm(nn.Sequential(nn.BatchNorm2d(3), nn.BatchNorm1d(3)), torch.device("cpu"))
+
+
+def test_batchnorm_by_the_evaluation_batch_includes_torchs_synchronized_kind() -> None:
+    layer = nn.SyncBatchNorm(3)
+    with evaluation_mode([nn.Sequential(layer)], by_batch=True):
+        assert layer.training
+    assert not layer.training
+
+
+def test_a_batch_is_shared_out_whole_and_weighted_by_the_shares() -> None:
+    batch, values = torch.arange(15), torch.randn(15)
+    worlds = [World(rank, 4) for rank in range(4)]
+    shares = [world.share(batch) for world in worlds]
+    assert sorted(torch.cat(shares).tolist()) == batch.tolist()
+    means = [world.weight(share, batch) * values[share].mean() for world, share in zip(worlds, shares, strict=True)]
+    assert float(torch.stack(means).mean()) == pytest.approx(float(values.mean()), rel=1e-5)

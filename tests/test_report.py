@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from click.testing import CliRunner
+from PIL import Image
 
+from orchestrator import tracking
 from orchestrator.catalog import load_scale, load_study
+from orchestrator.claims import DropsAt
 from orchestrator.overrides import apply_overrides
 from orchestrator.plan import Plan, make_plan
-from orchestrator.report import Report, write_report
+from orchestrator.report import Report, main, write_report
 from orchestrator.results import finished_models, point_table, trial_table, with_published
+from orchestrator.samples import SIDE, sample_classes, sample_strips
 from orchestrator.store import Store
 from trainables.spec import TrainingSpec
-
-GENERATOR = np.random.default_rng(0)
 
 
 def curve(top1: float, epochs: int = 8) -> list[dict[str, float]]:
@@ -28,13 +34,18 @@ def curve(top1: float, epochs: int = 8) -> list[dict[str, float]]:
     ]
 
 
+CLAIM = DropsAt("a drop at the end", "a paper", direction="synthetic->real", depth=17)
+
+
 def reported(
     tmp_path: Path, seeds: int = 1, *, skip: str = "", fail: str = "", published: str | None = None
 ) -> tuple[Plan, Report]:
     """A report on made-up trainings: real 80, synthetic 70, transfers 79 (or 60 at N = 17); seed s adds s points."""
     store = Store(tmp_path / "store").open()
     study, scale = apply_overrides(
-        load_study("layer_importance"), replace(load_scale("pocket"), published=published), ["frozen_layers=1,16,17"]
+        replace(load_study("layer_importance"), claims=(CLAIM,)),
+        replace(load_scale("pocket"), published=published),
+        ["frozen_layers=1,16,17"],
     )
     plan = make_plan(study, scale, seeds, store)
     for spec in plan.trials:
@@ -116,3 +127,124 @@ def test_the_same_results_make_the_same_files(tmp_path: Path) -> None:
     first, second = (reported(tmp_path / name)[1] for name in ("one", "two"))
     for one, other in zip(first.files, second.files, strict=True):
         assert one.read_bytes() == other.read_bytes(), one.name
+
+
+def test_several_seeds_are_tested_and_the_outcome_is_said_in_words(tmp_path: Path) -> None:
+    _, report = reported(tmp_path, seeds=3)
+    page = report.files[0].read_text()
+    assert "-20.0, significant (p < 0.001)" in page
+    assert "differences from the baselines are significant" in report.verdict
+    assert "[78.5, 83.5]" in page
+    assert "95 % interval over 3 seeds (Student's t)" in page
+    assert "The papers' ± is the standard deviation over the last 5 epochs of one run, here 1.4 points" in page
+
+
+def test_noise_is_no_significant_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = np.random.default_rng(0)
+    monkeypatch.setitem(globals(), "made_up", lambda spec: 80 + noise.normal())
+    _, report = reported(tmp_path, seeds=3)
+    assert "No significant difference from the baselines (7 comparisons, 3 seeds)." in report.verdict
+    assert ", no significant difference |" in report.files[0].read_text()
+
+
+def test_one_seed_is_not_tested_and_the_report_says_so(tmp_path: Path) -> None:
+    _, report = reported(tmp_path)
+    assert "One seed: differences are not tested" in report.verdict
+    assert "-20.0, not tested" in report.files[0].read_text()
+
+
+def test_claims_are_checked_and_a_pocket_result_is_no_evidence(tmp_path: Path) -> None:
+    _, report = reported(tmp_path, seeds=3)
+    assert "Of 1 claims of the papers: 1 confirmed (pocket is no evidence about them)." in report.verdict
+    page = report.files[0].read_text()
+    assert "a drop at the end" in page
+    assert "drop from N = 16 to 17: +19.00" in page
+    assert "is no evidence about the papers" in page
+    _, single = reported(tmp_path / "single")
+    assert "1 not enough seeds" in single.verdict
+
+
+def test_the_files_of_a_report_are_all_named_and_there(tmp_path: Path) -> None:
+    _, report = reported(tmp_path)
+    tables = [f"{name}.{kind}" for name in ("table", "trials", "claims") for kind in ("csv", "parquet")]
+    names = {"report.md", "report.html", "figure.png", "figure.svg", *tables}
+    assert {path.name for path in report.files} == names == {path.name for path in report.files[0].parent.iterdir()}
+
+
+def test_the_page_holds_everything_in_itself_and_escapes_what_it_shows(tmp_path: Path) -> None:
+    _, report = reported(tmp_path, fail="real->synthetic N=1 ", published="imagenet100")
+    page = next(path for path in report.files if path.suffix == ".html").read_text()
+    assert "<script" not in page
+    sources = [part.split('"')[0] for part in page.split('src="')[1:]]
+    assert len(sources) > 5
+    assert all(source.startswith("data:image/") for source in sources)
+    assert "http" not in page.replace("http-equiv", "")
+    assert "synthetic-&gt;real" in page and "synthetic->real" not in page
+    for shown in ("scale pocket", "the command", "87.8 ± 0.1", "the training loss was nan", "torch", "T-shirt"):
+        assert shown in page, shown
+
+
+def test_a_report_in_one_format_writes_no_other(tmp_path: Path) -> None:
+    plan, report = reported(tmp_path)
+    for path in report.files:
+        path.unlink()
+    again = write_report(plan, Store(tmp_path / "store"), {}, "the command", ["html"])
+    assert [path.name for path in again.files] == ["report.html", "figure.png", "figure.svg"]
+    assert again.verdict == "Too few trials are done for a verdict."
+
+
+def test_sample_images_are_of_the_class_they_are_shown_for(image_folders: Path) -> None:
+    strips = sample_strips(image_folders / "train", "real")
+    assert [strip.class_name for strip in strips] == ["circle", "square", "cross"]
+    levels = []
+    for strip in strips:
+        with Image.open(io.BytesIO(base64.b64decode(strip.image.split(",")[1]))) as picture:
+            assert picture.height == SIDE
+            levels.append(np.asarray(picture.convert("L"))[:, :SIDE].mean())
+    assert levels == pytest.approx([50, 110, 170], abs=10)
+    assert sample_strips(image_folders / "nowhere", "real") == []
+    assert sample_classes([str(n) for n in range(100)]) == [0, 25, 50, 74, 99]
+
+
+def command(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(main, ["layer_importance", "frozen_layers=1,16,17", *arguments])
+    return result.exit_code, result.output
+
+
+def test_the_command_rebuilds_the_same_report_from_the_store_and_from_mlflow_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    store = Store(tmp_path / "store").open()
+    plan, first = reported(tmp_path, fail="synthetic->real N=1 ")
+    with tracking.Tracker(plan, store) as tracker:
+        tracker.record_results(finished_models(plan, store), first.files, first.verdict, complete=False)
+    assert tracker.lost == []
+    table = store.study_folder("layer_importance", "pocket") / "trials.csv"
+    written = table.read_text()
+    table.unlink()
+    code, output = command("--store", str(store.root), "--format", "csv")
+    assert code == 0, output
+    assert table.read_text() == written
+    uri = tracking.tracking_uri(store)
+    code, output = command("--store", str(tmp_path / "empty"), "--from-mlflow", uri)
+    assert code == 0, output
+    rebuilt = Store(tmp_path / "empty").study_folder("layer_importance", "pocket")
+    pd.testing.assert_frame_equal(pd.read_csv(rebuilt / "trials.csv"), pd.read_csv(table))
+    assert "not at hand" in (rebuilt / "report.html").read_text()
+
+
+def test_the_command_takes_all_seeds_that_there_are(tmp_path: Path) -> None:
+    reported(tmp_path, seeds=2)
+    code, output = command("--store", str(tmp_path / "store"), "--format", "md")
+    assert code == 0, output
+    assert "± standard deviation over 2 seeds" in output
+
+
+def test_the_command_says_what_it_cannot_read(tmp_path: Path) -> None:
+    assert command("--store", str(tmp_path / "none"))[0] == 2
+    code, output = command("--store", str(tmp_path), "--from-mlflow", f"sqlite:///{tmp_path / 'no.db'}")
+    assert code == 2
+    assert "There is no MLflow database" in output
+    assert not (tmp_path / "no.db").exists()
+    assert command("--format", "pdf")[0] == 2

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import math
+import shutil
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Run
 
 from datagen.errors import InputError
 from orchestrator import tracking
@@ -13,15 +20,26 @@ from orchestrator.catalog import load_scale, load_study
 from orchestrator.overrides import apply_overrides
 from orchestrator.plan import Plan, make_plan
 from orchestrator.results import finished_models
+from orchestrator.run import _record
 from orchestrator.store import Store
-from orchestrator.tracking import Tracker, check_tracking
+from orchestrator.tracking import Tracker, check_tracking, tracking_uri, ui_command
 from trainables.report import EpochReport
 
 
+@pytest.fixture(scope="module")
+def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database without runs: to make one takes seconds, to copy it none."""
+    path = tmp_path_factory.mktemp("blank") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").create_experiment(tracking.EXPERIMENT, artifact_location=str(path.parent))
+    return path
+
+
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+def store(tmp_path: Path, blank: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return Store(tmp_path / "store").open()
+    store = Store(tmp_path / "store").open()
+    shutil.copy(blank, store.root)
+    return store
 
 
 def small_plan(store: Store) -> Plan:
@@ -91,3 +109,107 @@ def test_a_tracking_address_that_mlflow_does_not_know_is_refused(store: Store, m
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "mlruns")
     with pytest.raises(InputError, match="MLFLOW_TRACKING_URI is 'mlruns'"):
         check_tracking(store)
+
+
+def test_every_number_of_an_epoch_is_logged_and_every_axis_is_a_parameter(store: Store) -> None:
+    plan = small_plan(store)
+    work = next(item for item in plan.work() if item.members)
+    row = {**epoch(1), "system/gpu_power_usage_watts": 250.0, "timings": {"data": 0.5, "forward": 1.5}, "odd": math.nan}
+    with Tracker(plan, store) as tracker:
+        tracker.work_progressed(work, EpochReport(1, 3, {work.members[0].fingerprint: row}))
+    assert tracker.lost == []
+    run = run_of(store, work.members[0].fingerprint)
+    assert run.data.metrics["system/gpu_power_usage_watts"] == 250.0
+    assert run.data.metrics["timings/forward"] == 1.5
+    assert "odd" not in run.data.metrics
+    assert set(plan.study.axes) <= set(run.data.params)
+
+
+def test_failures_retries_and_splits_are_on_the_trials_run(store: Store) -> None:
+    plan = small_plan(store)
+    work = next(item for item in plan.work() if item.members)
+    with Tracker(plan, store) as tracker:
+        tracker.work_retried(work, "its node was preempted", 2.0)
+        tracker.work_split(work, [work], "the GPU's memory is too small")
+        tracker.work_ended(work, "its process died, 4 times without progress")
+    run = run_of(store, work.members[0].fingerprint)
+    assert run.info.status == "FAILED"
+    assert run.data.tags["retried"] == "its node was preempted"
+    assert run.data.tags["split"].endswith("the GPU's memory is too small")
+    assert run.data.tags["failure"].startswith("its process died")
+
+
+def test_a_forced_trial_gets_a_run_of_its_own(store: Store) -> None:
+    plan = small_plan(store)
+    run_to_epoch(plan, store, 3)
+    spec = next(item for item in plan.work() if item.members).members[0]
+    before = run_of(store, spec.fingerprint).info.run_id
+    with Tracker(plan, store, forced=[spec]) as tracker:
+        tracker.work_started(plan.work()[1])
+    assert run_of(store, spec.fingerprint).info.run_id != before
+
+
+def run_of(store: Store, fingerprint: str) -> Run:
+    client = MlflowClient(tracking.tracking_uri(store))
+    experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
+    (run,) = client.search_runs([experiment.experiment_id], f"tags.fingerprint = '{fingerprint}'")
+    return run
+
+
+SECRET = "p4ssw0rd"
+
+
+class AskedServer(ThreadingHTTPServer):
+    """An HTTP server that keeps who asked, and knows nothing."""
+
+    def __init__(self) -> None:
+        self.asked: list[str | None] = []
+        super().__init__(("127.0.0.1", 0), _Refusing)
+
+
+class _Refusing(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        assert isinstance(self.server, AskedServer)
+        self.server.asked.append(self.headers.get("Authorization"))
+        self.send_response(403)
+        self.end_headers()
+        self.wfile.write(f"no entry for {SECRET}".encode())
+
+    def log_message(self, *arguments: object) -> None: ...
+
+
+@pytest.fixture
+def server() -> Iterator[AskedServer]:
+    server = AskedServer()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_user_and_password_reach_the_server_and_nothing_else(
+    server: AskedServer, store: Store, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    plan = small_plan(store)
+    monkeypatch.setattr(tracking, "RETRY_SECONDS", 1)
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "alice")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", SECRET)
+    for uri in (f"http://127.0.0.1:{server.server_port}", f"http://alice:{SECRET}@127.0.0.1:{server.server_port}"):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        with Tracker(plan, store) as tracker:
+            print(ui_command(tracking_uri(store)))
+        print(tracker.lost, _record(plan, store))
+    expected = "Basic " + base64.b64encode(f"alice:{SECRET}".encode()).decode()
+    assert set(server.asked) == {expected}
+    shown = "".join(capfd.readouterr())
+    assert "no entry for ***" in shown
+    assert SECRET not in shown
+
+
+def test_a_password_in_an_address_that_mlflow_does_not_know_is_not_shown(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"ftp://alice:{SECRET}@host/path")
+    with pytest.raises(InputError, match=r"ftp://\*\*\*@host/path") as refusal:
+        check_tracking(store)
+    assert SECRET not in str(refusal.value)

@@ -16,11 +16,13 @@ from PIL import Image, ImageFilter
 from scipy.stats import ks_2samp
 from torch import Tensor
 from torch.nn.functional import interpolate
+from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional
 
 from trainables.spec import TrainingSpec
 from trainables.statistics import IMAGENET
 from trainables.views import VIEWS_BY_NAME, Views, reference
+from trainables.views.autoaugment import ImageNetPolicy
 from trainables.views.blur import SMALL, blur_lines, blurred
 from trainables.views.colour import OPERATORS, ORDERS, grey, jitter, solarized
 from trainables.views.dino_multicrop import (
@@ -224,3 +226,29 @@ def test_each_change_happens_as_often_as_t_rex_says() -> None:
     for column, chance in ((FLIP, 0.5), (JITTER, 0.8), (GREY, 0.2), (BLUR, 0.2), (SOLARIZE, 0.2)):
         assert abs(float((numbers[:, column] < chance).double().mean()) - chance) < 0.03
     assert ((numbers[:, ORDER] * 24).long().bincount(minlength=24) > 100).all()
+
+
+def test_autoaugment_is_torchvisions_policy_with_numbers_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same draws give the same image: torchvision's are replaced by ours, in its order."""
+    policy, theirs = ImageNetPolicy(), v2.AutoAugment(interpolation=InterpolationMode.NEAREST)
+    image = pil(picture(64, 64, 5))
+    for seed in range(60):
+        generator = np.random.Generator(np.random.PCG64(seed))
+        sub_policy = int(generator.integers(25))
+        draws = generator.random((2, 2))
+        numbers = []
+        for (name, chance, _), (draw, side) in zip(policy._policies[sub_policy], draws, strict=True):
+            signed = policy._AUGMENTATION_SPACE[name][1]
+            numbers += [draw, side] if draw <= chance and signed else [draw]
+        with monkeypatch.context() as patch:
+            patch.setattr(torch, "randint", lambda *_, number=sub_policy: torch.tensor(number))
+            patch.setattr(torch, "rand", lambda *_, left=numbers: torch.tensor(left.pop(0), dtype=torch.float64))
+            expected = theirs(image)
+        mine = policy.applied(image, np.random.Generator(np.random.PCG64(seed)))
+        assert np.array_equal(np.array(mine), np.array(expected)), seed
+
+
+def test_small_images_look_the_same_in_a_list_and_in_a_tensor(base_spec: TrainingSpec) -> None:
+    images = torch.stack([picture(32, 32, seed) for seed in range(4)])
+    views = Views(replace(base_spec, views="pytorch_example"), 4, IMAGENET)
+    assert torch.equal(views(images, torch.arange(4), 1)[0], views(list(images), torch.arange(4), 1)[0])

@@ -84,7 +84,7 @@ def train_cohort(
     if len({member.cohort for member in members}) != 1:
         raise ValueError("All members of a cohort must be alike but for their freeze depth.")
     world = world or World()
-    cohort = _Cohort(members, train, validation, source, world, folders or {})
+    cohort = Cohort(members, train, validation, source, world, folders or {})
     first = checkpoint.restore(cohort.trunk, cohort.branches) if checkpoint else 0
     for epoch in range(first + 1, members[0].epochs + 1):
         started = time.perf_counter()
@@ -114,8 +114,8 @@ _DEVICE = re.compile("OutOfMemoryError|CUDA|CUDNN|CUBLAS")
 """Errors of a GPU and its libraries, which torch mostly raises as RuntimeError."""
 
 
-class _Cohort:
-    """A cohort in training: trunk, branches, and the data stream they share."""
+class Cohort:
+    """A cohort in training: trunk, branches, and the data stream they share. The arguments are `train_cohort`'s."""
 
     def __init__(
         self,
@@ -149,9 +149,11 @@ class _Cohort:
 
     @property
     def running(self) -> list[Branch]:
+        """The branches that have not failed."""
         return [branch for branch in self.branches if branch.failure is None]
 
     def train_epoch(self, epoch: int) -> None:
+        """One pass over the training images (`epoch` from 1)."""
         rates = self._rates[(epoch - 1) * self._steps :]
         batches = epoch_batches(self._positions, self.spec.batch_size, self.spec.seed, epoch)
         for rate, batch in zip(rates, batches, strict=False):

@@ -75,7 +75,12 @@ _LAYOUTS = {CHANNELS_LAST: (0, 2, 3, 1), CHANNELS_FIRST: (0, 3, 1, 2)}
 
 
 def _part(model: nn.Module, name: str) -> nn.Module:
-    return ChangeLayout(_LAYOUTS[name]) if name in _LAYOUTS else model.get_submodule(name)
+    if name in _LAYOUTS:
+        return ChangeLayout(_LAYOUTS[name])
+    try:
+        return model.get_submodule(name)
+    except AttributeError:
+        raise ValueError(f"{type(model).__name__} has no module {name!r}, which its layer list names.") from None
 
 
 class Layers(nn.Module):

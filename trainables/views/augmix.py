@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,7 +17,7 @@ from trainables.spec import TrainingSpec
 from trainables.views.mixing_operations import OPERATIONS, augmented
 from trainables.views.operators import CROP_UNIFORMS
 from trainables.views.pytorch_example import PyTorchExample, crop_and_flip
-from trainables.views.view import image_by_image
+from trainables.views.view import each_in_threads
 
 WIDTH, SEVERITY, DEEPEST = 3, 1, 3
 
@@ -37,17 +38,17 @@ class AugMix:
     ) -> list[Tensor]:
         """One crop for each image, float32."""
         crops = crop_and_flip(self._crop, images, uniforms[:, :-1])
-        return [image_by_image(crops, uniforms[:, -1], augmix)]
+        return [each_in_threads(crops, uniforms[:, -1], augmix)]
 
 
-def augmix(image: Tensor) -> Tensor:
+def augmix(image: Tensor, generator: np.random.Generator) -> Tensor:
     """Mixes one image [3, height, width] uint8 with three augmented chains of itself; float32 in 0..255.
 
     Mixing before normalization equals mixing after it, because the weights sum to one.
     """
-    weights = torch.distributions.Dirichlet(torch.ones(WIDTH)).sample()
-    share = torch.distributions.Beta(1.0, 1.0).sample()
-    return mixed(image, [_chain(image) for _ in range(WIDTH)], weights, share)
+    weights = torch.from_numpy(generator.dirichlet(np.ones(WIDTH))).float()
+    share = torch.tensor(generator.beta(1.0, 1.0)).float()
+    return mixed(image, [_chain(image, generator) for _ in range(WIDTH)], weights, share)
 
 
 def mixed(image: Tensor, chains: list[Tensor], weights: Tensor, share: Tensor) -> Tensor:
@@ -56,8 +57,7 @@ def mixed(image: Tensor, chains: list[Tensor], weights: Tensor, share: Tensor) -
     return (1 - share) * image.float() + share * mixture
 
 
-def _chain(image: Tensor) -> Tensor:
-    depth = int(torch.randint(1, DEEPEST + 1, ()))
-    for _ in range(depth):
-        image = augmented(image, OPERATIONS[int(torch.randint(len(OPERATIONS), ()))], SEVERITY)
+def _chain(image: Tensor, generator: np.random.Generator) -> Tensor:
+    for _ in range(generator.integers(1, DEEPEST + 1)):
+        image = augmented(image, OPERATIONS[generator.integers(len(OPERATIONS))], SEVERITY, generator.random)
     return image

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
@@ -19,13 +21,18 @@ ALL_OPERATIONS = (*OPERATIONS, "color", "contrast", "brightness", "sharpness")
 """With the four that overlap ImageNet-C's corruptions; PixMix's README uses them all."""
 
 
-def augmented(image: Tensor, operation: str, severity: float) -> Tensor:
+def _torchs() -> float:
+    return float(torch.rand(()))
+
+
+def augmented(image: Tensor, operation: str, severity: float, random: Callable[[], float] = _torchs) -> Tensor:
     """Applies an operation at a random level up to `severity` (of 10) to an image [3, height, width] uint8.
 
     Levels as in the references: rotate up to 30 degrees, shear 0.3, translate a third of the side, posterize
     4 - int(level x 4 / 10) bits, solarize above 256 - int(level x 25.6), enhancements 0.1 + 1.8 level / 10.
+    `random` gives numbers in 0..1; by default from torch's global generator.
     """
-    level = 0.1 + (severity - 0.1) * float(torch.rand(()))
+    level = 0.1 + (severity - 0.1) * random()
     if operation in _ENHANCEMENTS:
         result: Tensor = _ENHANCEMENTS[operation](image, 0.1 + level * 1.8 / LEVELS)
         return result
@@ -37,7 +44,7 @@ def augmented(image: Tensor, operation: str, severity: float) -> Tensor:
         return operators.posterize(image, 4 - int(level * 4 / LEVELS))
     if operation == "solarize":
         return operators.solarize(image, 256 - int(level * 256 / LEVELS))
-    return _moved(image, operation, level)
+    return _moved(image, operation, level, 1.0 if random() < 0.5 else -1.0)
 
 
 _ENHANCEMENTS = {
@@ -48,9 +55,8 @@ _ENHANCEMENTS = {
 }
 
 
-def _moved(image: Tensor, operation: str, level: float) -> Tensor:
-    """Rotates, shears or shifts to a random side, bilinear, black fill."""
-    side = 1.0 if bool(torch.rand(()) < 0.5) else -1.0
+def _moved(image: Tensor, operation: str, level: float, side: float) -> Tensor:
+    """Rotates, shears or shifts to one side (1 or -1), bilinear, black fill."""
     height, width = image.shape[-2:]
     angle, shear, translate = 0.0, [0.0, 0.0], [0, 0]
     if operation == "rotate":

@@ -28,6 +28,9 @@ class PyTorchExample:
         self, images: Tensor | Sequence[Tensor], uniforms: Tensor, device: torch.device | None = None
     ) -> list[Tensor]:
         """One crop for each image: float32 up to 64 px if all are enlarged, else rounded to uint8, as by Pillow."""
+        if self._size <= SMALL and not isinstance(images, Tensor):
+            alone = [self(image[None], row[None])[0].float() for image, row in zip(images, uniforms, strict=True)]
+            return [torch.cat(alone)]
         heights, widths = extents(images)
         boxes = crop_boxes(heights, widths, self._scale, (3 / 4, 4 / 3), uniforms[:, :CROP_UNIFORMS])
         flips = uniforms[:, CROP_UNIFORMS]

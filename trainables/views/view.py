@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from trainables.spec import TrainingSpec
+from trainables.threads import in_threads
 
 
 class View(Protocol):
@@ -29,10 +31,17 @@ class View(Protocol):
         """The views of a batch; `device`: where they are wanted, and where a view may finish its crops."""
 
 
+def each_in_threads(images: Tensor, uniforms: Tensor, view: Callable[[Tensor, np.random.Generator], Tensor]) -> Tensor:
+    """Applies a view to each image, with a generator of its own seeded by the sample's number in `uniforms` [batch]."""
+    seeds = (uniforms * 2.0**53).long().tolist()
+    numbers = range(len(images))
+    return torch.stack(in_threads(lambda n: view(images[n], np.random.Generator(np.random.PCG64(seeds[n]))), numbers))
+
+
 def image_by_image(images: Tensor, uniforms: Tensor, view: Callable[[Tensor], Tensor]) -> Tensor:
     """Applies a view that draws from torch's global generator to each image, seeded by the sample's own number.
 
-    `uniforms` is [batch]; the generator's state is the same before and after.
+    `uniforms` is [batch]; the generator's state is the same before and after. One thread: the generator is one.
     """
     views = []
     with torch.random.fork_rng(devices=[]):

@@ -1,0 +1,77 @@
+"""Several nodes on this machine, with GPUs that are only declared: works spread, and outlive a node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ray.cluster_utils import Cluster as Nodes
+
+from orchestrator.execute import Cluster, join_cluster, run_plan
+from orchestrator.logs import logs_of
+from orchestrator.plan import Work
+from orchestrator.ray_environment import prepare
+from orchestrator.store import Store
+from tests.test_board import Told
+from trainables.report import EpochReport
+from trainables.spec import TrainingSpec
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Nodes]:
+    """A head without GPUs and two nodes with one each; torch has none, so the workers must talk through gloo."""
+    prepare("auto")
+    nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    for number in range(2):
+        nodes.add_node(num_cpus=2, num_gpus=1, resources={f"node{number}": 1})
+    nodes.wait_for_nodes()
+    yield nodes
+    ray.shutdown()
+    nodes.shutdown()
+
+
+@pytest.fixture(scope="module")
+def joined(nodes: Nodes) -> Cluster:
+    return join_cluster(nodes.address)
+
+
+def test_a_joined_cluster_counts_the_gpus_of_all_nodes(joined: Cluster) -> None:
+    assert (joined.cpus, joined.gpus, joined.slots) == (5, 2, 2)
+    assert replace(joined, gpus_per_worker=0.5).slots == 4
+
+
+class NodeLoser(Told):
+    """A watcher that takes a node away after an epoch of the work it runs, and adds another."""
+
+    def __init__(self, nodes: Nodes) -> None:
+        super().__init__()
+        self._nodes, self.epochs, self.lost = nodes, [], False  # type: ignore[var-annotated]
+
+    def work_progressed(self, work: Work, progress: Any) -> None:
+        assert isinstance(progress, EpochReport)
+        self.epochs.append((work.title, progress.epoch))
+        if progress.epoch == 2 and not self.lost:
+            self.lost = True
+            busy = [node for node in self._nodes.worker_nodes if node.node_id]
+            self._nodes.remove_node(busy[0], allow_graceful=False)
+            self._nodes.add_node(num_cpus=2, num_gpus=1)
+
+
+def test_two_workers_on_two_nodes_train_one_cohort_and_outlive_a_node(
+    nodes: Nodes, joined: Cluster, base_spec: TrainingSpec, tmp_path: Path
+) -> None:
+    store, watcher = Store(tmp_path / "store").open(), NodeLoser(nodes)
+    spec = replace(base_spec, epochs=4, workers=2)
+    work = Work(spec.title, (spec,), frozenset(), 1.0)
+    outcome = run_plan([work], store, joined, [watcher], pauses=(1.0, 1.0, 1.0))
+    assert outcome.done == [work], outcome.failed
+    assert watcher.lost
+    assert outcome.retries >= 1
+    epochs = [epoch for _, epoch in watcher.epochs]
+    assert len(epochs) - len(set(epochs)) <= outcome.retries  # Each loss repeats at most the running epoch.
+    assert [row["epoch"] for row in store.read_model(spec).history] == [1, 2, 3, 4]
+    assert not list(logs_of(store, spec.fingerprint))
