@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.catalog import load_study, study_names
-from orchestrator.claims import Finding, evaluate, published_accuracies
+from orchestrator.claim_checks import Finding, evaluate, published_accuracies
 
 NUMBERS = {
     "layer_importance": {
