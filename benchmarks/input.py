@@ -55,7 +55,7 @@ def main(cores: int, images: int, rounds: int, ways: str, out: Path) -> None:
     if "ray" in chosen:
         import ray
 
-        ray.init(num_cpus=cores, include_dashboard=False, log_to_driver=False)
+        ray.init("local", num_cpus=cores, include_dashboard=False, log_to_driver=False)
         ray.data.DataContext.get_current().enable_progress_bars = False
     results = {}
     with tempfile.TemporaryDirectory() as folder:

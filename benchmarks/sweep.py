@@ -192,7 +192,7 @@ def _tune(store: str, settings: tuple[str, ...], reuse: bool) -> None:
     import ray
     from ray import tune as ray_tune
 
-    ray.init(log_to_driver=False, include_dashboard=False)
+    ray.init("local", log_to_driver=False, include_dashboard=False)
     with tempfile.TemporaryDirectory() as folder:
         tasks = _tasks(store, settings, Path(folder))
         top1: dict[str, float] = {}

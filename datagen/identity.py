@@ -85,16 +85,32 @@ class Spec:
         return fingerprint_of(self.canonical())
 
     def canonical(self) -> dict[str, Any]:
-        """The identity fields as plain values; a nested spec stands as its fingerprint."""
-        values = {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.metadata["role"] == "identity"}
-        return {"kind": type(self).__name__, "version": self.VERSION, **values}
+        """The identity fields that are not at their default, as plain values; a nested spec stands as its fingerprint.
+
+        So a field that is added later, with a default that says what was always done, leaves every fingerprint as it
+        was. A default must not be changed without raising `VERSION`.
+        """
+        effective = self.effective()
+        values = {
+            f.name: effective.get(f.name, getattr(self, f.name))
+            for f in fields(self)
+            if f.metadata["role"] == "identity"
+        }
+        defaults = {f.name: f.default for f in fields(self)}
+        told = {name: _plain(value) for name, value in values.items() if value != defaults[name]}
+        return {"kind": type(self).__name__, "version": self.VERSION, **told}
+
+    def effective(self) -> dict[str, Any]:
+        """The values of identity fields whose effect depends on other fields, where they differ from what was given."""
+        return {}
 
     def described(self) -> dict[str, Any]:
         """The identity fields as plain values with nested specs spelled out: for a reader, and for sidecar files."""
         values: dict[str, Any] = {"kind": type(self).__name__}
+        effective = self.effective()
         for f in fields(self):
             if f.metadata["role"] == "identity":
-                value = getattr(self, f.name)
+                value = effective.get(f.name, getattr(self, f.name))
                 values[f.name] = value.described() if isinstance(value, Spec) else _plain(value)
         return values
 

@@ -26,7 +26,7 @@ def start_ray(address: str | None) -> None:
         if address not in (None, "auto"):  # Ray itself tries for minutes to reach a cluster that is not there
             host, _, port = str(address).removeprefix("ray://").rpartition(":")
             socket.create_connection((host, int(port)), timeout=10).close()
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
+        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **options)
     except (OSError, ValueError, RuntimeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"No Ray cluster can be reached at {address or 'this machine'}: {reason}") from error

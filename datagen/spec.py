@@ -179,6 +179,9 @@ class StylizedDataset(MadeDataset):
     styles: str = identity(help="name of the style pictures")
     styles_digest: str = identity(help="sha256 over them")
     alpha: float = identity(1.0, minimum=0, maximum=1)
+    precision: str = identity(
+        "float32", choices=("float32", "bfloat16", "float16"), help="of the networks; statistics are float32"
+    )
     network_folder: Path = runtime()
     styles_folder: Path = runtime()
 

@@ -136,15 +136,14 @@ class StylePainter:
         spec: what to make.
         device: "cpu", or "cuda".
         source_folder: the shards of the set whose images are stylized.
-        precision: "float32", "float16" or "bfloat16", of the networks; statistics are always float32.
 
     Raises:
         InputError: network, styles or source are missing or damaged, or the wanted size is too small for the network.
     """
 
-    def __init__(self, spec: StylizedDataset, device: str, source_folder: Path, *, precision: str = "float32") -> None:
+    def __init__(self, spec: StylizedDataset, device: str, source_folder: Path) -> None:
         self.spec = spec
-        self._device, self._dtype = torch.device(device), getattr(torch, precision)
+        self._device, self._dtype = torch.device(device), getattr(torch, spec.precision)
         network = load_style_transfer(spec.network_folder)
         if min(spec.width, spec.height) < network.smallest_side:
             raise InputError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import pkgutil
@@ -12,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from datagen.errors import InputError
+from datagen.settings import nearest
 from orchestrator.scale import Scale
 from orchestrator.study import Study
 
@@ -106,9 +106,3 @@ def _attribute(module: ModuleType, attribute: str, name: str) -> Any:
     if not isinstance(value, expected):
         raise InputError(f"{name} must define {attribute}, a {expected.__name__} (see experiments/ for examples).")
     return value
-
-
-def nearest(name: str, known: Sequence[str]) -> str:
-    """A hint at the known name that is most like `name`, or else all of them."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"Did you mean {close[0]}?" if close else f"Known: {', '.join(known)}."

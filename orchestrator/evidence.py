@@ -31,28 +31,37 @@ from orchestrator.store import Store, StoredModel
 from orchestrator.verdict import verdict
 from trainables.spec import TrainingSpec
 
-ENERGY = "joules"
-"""Key of an epoch's energy in a training's history, where the worker could measure it."""
 PACKAGES = ("torch", "ray", "diffusers", "timm", "scipy")
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a study has cost: seconds of one core or GPU, training and generation; joules, 0 where not measured."""
+    """What a study has cost, its bases included.
 
-    training: float
+    Attributes:
+        trainings: how many.
+        training: their seconds by the clock, shared among the trials of a cohort.
+        generation: seconds to make its data sets, 0 where not recorded.
+        usage: cpu_seconds, gpu_seconds and energy_wh of the trainings, as far as they were measured.
+    """
+
     trainings: int
+    training: float
     generation: float
-    joules: float
+    usage: Mapping[str, float]
 
     def sentence(self) -> str:
         """In words."""
-        parts = [f"{hours(self.training)} of one core or GPU for {self.trainings} trainings, bases among them"]
+        parts = [f"{self.trainings} trainings in {hours(self.training)} of one worker"]
+        if "gpu_seconds" in self.usage:
+            parts.append(f"{hours(self.usage['gpu_seconds'])} of a GPU")
+        if "cpu_seconds" in self.usage:
+            parts.append(f"{hours(self.usage['cpu_seconds'])} of a CPU core")
         if self.generation:
-            parts.append(f"{hours(self.generation)} for the generated images")
-        if self.joules:
-            parts.append(f"{self.joules / 3.6e6:.3g} kWh measured")
-        return "; ".join(parts) + ("." if self.joules else "; energy was not measured.")
+            parts.append(f"{hours(self.generation)} to make the images")
+        energy = self.usage.get("energy_wh")
+        parts.append("energy was not measured" if energy is None else f"{energy / 1000:.3g} kWh of GPUs")
+        return "; ".join(parts) + "."
 
 
 @dataclass(frozen=True)
@@ -201,22 +210,21 @@ def _changes(plan: Plan) -> list[str]:
 
 
 def _cost(plan: Plan, store: Store | None, models: Mapping[str, StoredModel]) -> Cost:
-    histories = {fingerprint: model.history for fingerprint, model in models.items()}
-    generation = 0.0
+    found, generation = dict(models), 0.0
     for spec in plan.artifacts:
         if store is None:
             break
         if isinstance(spec, TrainingSpec):
-            if spec.fingerprint not in histories and store.has(spec):
-                histories[spec.fingerprint] = store.read_model(spec).history
+            if spec.fingerprint not in found and store.has(spec):
+                found[spec.fingerprint] = store.read_model(spec)
         elif (store.dataset_folder(spec) / MANIFEST).is_file():
             generation += float(read_manifest(store.dataset_folder(spec)).description.get("seconds", 0))
-    rows = [row for history in histories.values() for row in history]
+    measured = {key for model in found.values() for key in model.usage}
     return Cost(
-        training=sum(row["seconds"] for row in rows),
-        trainings=len(histories),
+        trainings=len(found),
+        training=sum(row["seconds"] for model in found.values() for row in model.history),
         generation=generation,
-        joules=sum(row.get(ENERGY, 0.0) for row in rows),
+        usage={key: sum(model.usage.get(key, 0.0) for model in found.values()) for key in sorted(measured)},
     )
 
 

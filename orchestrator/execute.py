@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 import signal
+import tempfile
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -67,6 +70,8 @@ def run_plan(
         cluster.check_room(item)
     board = Board(work, cluster.slots, watchers, fail_fast=fail_fast, pauses=pauses, search=search)
     resources = Resources(store.root, cluster.slots, cluster.worker_gpus, cluster.worker_cpus)
+    # What Tune writes nobody reads: on a disk of this machine no full or absent store can stop it.
+    scratch = tempfile.mkdtemp(prefix="mindgap-")
     tuner = tune.Tuner(
         tune.with_resources(run, lambda config: _placement(config["work"], cluster)),
         tune_config=tune.TuneConfig(
@@ -79,15 +84,18 @@ def run_plan(
         ),
         run_config=tune.RunConfig(
             name="tune",
-            storage_path=str(store.tune_folder()),
+            storage_path=scratch,
             verbose=0,
             callbacks=[_Relay(board)],
             failure_config=tune.FailureConfig(max_failures=0),
         ),
     )
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    with _gentle_stop(board, on_stop):
-        tuner.fit()
+    try:
+        with _gentle_stop(board, on_stop):
+            tuner.fit()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
     board.outcome.interrupted = board.left > 0
     return board.outcome
 
@@ -167,6 +175,11 @@ class _StopAfterReport(_Shared, FIFOScheduler):
     def __init__(self, board: Board, halving: HalvingByBudget | None) -> None:
         super().__init__(board)
         self._halving = halving
+        self._pending: deque[Any] = deque()
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Notes the order in which the board gives works."""
+        self._pending.append(trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Whether the trial goes on."""
@@ -185,13 +198,16 @@ class _StopAfterReport(_Shared, FIFOScheduler):
         return TrialScheduler.CONTINUE
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        """None: Tune then takes the trials in the order in which the board gave them. A stop takes them back."""
+        """The trial that waits longest. A stop takes those that wait back."""
         if self._board.stopping:
             for trial in list(tune_controller.get_live_trials()):
                 if trial.status == "PENDING":
                     self._board.put_back(trial.trial_id)
                     tune_controller.stop_trial(trial)
-        return None
+        # Tune's own choice walks through all trials there ever were, at every step.
+        while self._pending and self._pending[0].status != "PENDING":
+            self._pending.popleft()
+        return self._pending[0] if self._pending else None
 
 
 class _Relay(_Shared, tune.Callback):

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import re
-import types
-import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from datagen.errors import InputError
-from datagen.identity import checked, field_types
 from datagen.prompts import STYLES
+from datagen.settings import Setting, parsed, settings_of, split_assignment, unknown_key
 from datagen.spec import GeneratedDataset, OracleDataset
-from orchestrator.catalog import nearest
 from orchestrator.scale import DIRECTIONS, MIXED, PAPERS_NAMES, REAL, STARTS, SYNTHETIC, Scale
-from orchestrator.study import Study
+from orchestrator.study import Search, Study
+from trainables.mixing_pictures import digest_of
 from trainables.spec import TrainingSpec
 
 _NOT_SETTINGS = {
     *("name", "label", "class_names", "prompts", "source", "method", "seed", "train", "validation"),
     *("pipeline", "pipeline_digest", "pipeline_folder", "adapter", "adapter_digest", "adapter_folder"),
-    *("initial_weights", "initial_weights_file", "layers"),
+    *("initial_weights", "initial_weights_file", "layers", "mixing_folder"),
 }
 """Fields that a scale or the grid fills in."""
 
@@ -30,49 +28,35 @@ FOLDERS = {"images": "images", "pipeline": "generator"}
 """Keys that point a scale to where its real images or its generator's pipeline are."""
 
 
-@dataclass(frozen=True)
-class Setting:
-    """A key that can be set, and the spec class whose field it is."""
-
-    key: str
-    spec_class: type[GeneratedDataset] | type[OracleDataset] | type[TrainingSpec]
-
-    def value(self, text: str) -> Any:
-        """`text` as the field's type.
-
-        Raises:
-            InputError: it does not fit, or is out of range.
-        """
-        declared = field_types(self.spec_class)[self.key]
-        spec_field = next(f for f in fields(self.spec_class) if f.name == self.key)
-        return checked(self.spec_class, spec_field, _parsed(declared, text))
-
-
 def settings() -> dict[str, Setting]:
     """Every setting by key: those of a training, then those of synthetic data sets."""
-    classes: tuple[Any, ...] = (OracleDataset, GeneratedDataset, TrainingSpec)
-    return {f.name: Setting(f.name, c) for c in classes for f in fields(c) if f.name not in _NOT_SETTINGS}
+    return settings_of((OracleDataset, GeneratedDataset, TrainingSpec), without=_NOT_SETTINGS)
 
 
 def apply_overrides(study: Study, scale: Scale, assignments: Sequence[str]) -> tuple[Study, Scale]:
     """The study and the scale with `key=value` assignments applied.
 
     A key that is an axis of the study takes one value or several ("frozen_layers=1,8,14..17"); any other takes one.
-    Axes that go together keep the combinations that have one of the values.
+    Axes that go together keep the combinations that have one of the values. Of a search, `trials` is how many points it
+    tries, and a setting of its space takes values like an axis.
 
     Raises:
         InputError: an assignment has no "=", an unknown key, or a value that is not allowed.
     """
     readers: dict[str, Callable[[str], Any]] = {**{key: s.value for key, s in settings().items()}, **CHOICES}
-    training, generation, fixed = {}, {}, dict(study.fixed)
+    training: dict[str, Any] = {}
+    generation: dict[str, Any] = {}
+    fixed = dict(study.fixed)
     for assignment in assignments:
-        key, equals, text = assignment.partition("=")
-        if not equals:
-            raise InputError(f"{assignment!r} is not of the form key=value.")
+        key, text = split_assignment(assignment)
         if key in FOLDERS:
             scale = scale.with_folders(**{FOLDERS[key]: Path(text).absolute()})
+        elif key == "mixing_pictures":
+            training |= _mixing_pictures(Path(text).absolute())
+        elif study.search is not None and key in ("trials", *study.search.space):
+            study = replace(study, search=_searched(study.search, key, text, readers))
         elif key not in readers:
-            raise InputError(f"There is no setting {key!r}. {nearest(key, sorted({*readers, *FOLDERS}))}")
+            raise unknown_key(key, {*readers, *FOLDERS})
         elif key in study.axis_names:
             study = replace(study, axes=_narrowed(study.axes, key, _values(key, text, readers[key])))
         elif key == "direction":
@@ -104,6 +88,15 @@ def _narrowed(
     return changed
 
 
+def _searched(search: Search, key: str, text: str, readers: Mapping[str, Callable[[str], Any]]) -> Search:
+    """The search with another number of trials, or with only some values of a setting."""
+    if key != "trials":
+        return replace(search, space={**search.space, key: _values(key, text, readers[key])})
+    if not re.fullmatch(r"[1-9]\d{0,5}", text):
+        raise InputError(f"trials must be from 1 to 999999, not {text!r}.")
+    return replace(search, trials=int(text))
+
+
 def _values(key: str, text: str, read: Callable[[str], Any]) -> list[Any]:
     """Several values: separated by commas, or by semicolons where a value may have a comma; a..b is a range."""
     values: list[Any] = []
@@ -128,6 +121,13 @@ def _direction(text: str) -> str:
     return direction
 
 
+def _mixing_pictures(folder: Path) -> dict[str, Any]:
+    """A folder of pictures for pixmix: what it holds is the setting, where it is is not."""
+    if not folder.is_dir():
+        raise InputError(f"mixing_pictures: there is no folder {folder}.")
+    return {"mixing_pictures": digest_of(folder), "mixing_folder": folder}
+
+
 def _one_of(key: str, allowed: Mapping[str, Any]) -> Callable[[str], Any]:
     def read(text: str) -> Any:
         if text not in allowed:
@@ -138,7 +138,7 @@ def _one_of(key: str, allowed: Mapping[str, Any]) -> Callable[[str], Any]:
 
 
 def _share(text: str) -> float:
-    share = _parsed(float, text)
+    share = parsed(float, text)
     if not isinstance(share, float) or not 0 <= share <= 1:
         raise InputError(f"real_share must be from 0 to 1, not {text!r}.")
     return share
@@ -155,21 +155,3 @@ CHOICES: dict[str, Callable[[str], Any]] = {
 """Keys of a point that are no fields of a spec, and how their values are read."""
 
 _TRAINING = {f.name for f in fields(TrainingSpec)}
-
-
-def _parsed(declared: Any, text: str) -> Any:
-    """`text` as an int or float where the declared type is one; a fraction may be written 1/8."""
-    options = (
-        typing.get_args(declared) if typing.get_origin(declared) in (types.UnionType, typing.Union) else (declared,)
-    )
-    if bool in options and text in ("true", "false"):
-        return text == "true"
-    if int in options and re.fullmatch(r"[+-]?\d+", text):
-        return int(text)
-    if float in options:
-        numerator, slash, denominator = text.partition("/")
-        try:
-            return float(numerator) / float(denominator) if slash else float(text)
-        except (ValueError, ZeroDivisionError):
-            return text
-    return text

@@ -29,6 +29,8 @@ from trainables.spec import TrainingSpec
 LAST_EPOCHS = 5
 """Both papers report mean and standard deviation over the last 5 epochs of a run (Mind the Gap, section 4.1)."""
 METRICS = ("top1", "top5", "train_loss")
+ACCURACIES = ("top1", "top5")
+"""Percent: their intervals end at 0 and 100."""
 POINT = ("direction", "pretrained_on", "trained_on", "frozen_layers", "fraction")
 PUBLISHED = Path(__file__).parent.parent / "experiments" / "published_results.csv"
 RERUN_POINTS = 2.0
@@ -216,7 +218,10 @@ def point_table(trials: pd.DataFrame) -> pd.DataFrame:
         with np.errstate(invalid="ignore", divide="ignore"):
             deviations = _sample_deviation(values)
         points[f"{metric}_std"] = np.where(points["seeds"] > 1, deviations, points[f"{metric}_last_epochs_std"])
-        points[f"{metric}_low"], points[f"{metric}_high"] = interval(values)
+        low, high = interval(values)
+        if metric in ACCURACIES:
+            low, high = np.clip(low, 0, 100), np.clip(high, 0, 100)
+        points[f"{metric}_low"], points[f"{metric}_high"] = low, high
     return _with_comparisons(points, by_seed(trials), [name for name in columns if name not in (*POINT, "variant")])
 
 

@@ -116,10 +116,6 @@ class Store:
         """Where the unfinished work on an artifact or cohort is kept, so that it can go on after an interruption."""
         return self.root / "partial" / fingerprint
 
-    def tune_folder(self) -> Path:
-        """Where Ray Tune keeps the state that it writes and nobody reads."""
-        return self.root / "partial"
-
     def open_log(self, name: str, header: str) -> TextIO:
         """Opens the log `name` to append to; a new one begins with the line `header`."""
         path = self.root / "logs" / f"{name}.log"

@@ -64,6 +64,8 @@ class Tracker:
         self._logged: dict[str, int] = {}
         self._ended: set[str] = set()
         self._noted: set[str] = set()
+        self._earlier: dict[str, tuple[str, str]] = {}
+        self._tried: set[str] = set()
         self._parent = ""
         self._queue: queue.Queue[Callable[[], Any] | None] = queue.Queue()
         self._lost: list[str] = []
@@ -208,6 +210,7 @@ class Tracker:
                 self._experiment, tags={**tags, MLFLOW_RUN_NAME: f"{self._plan.study.name} ({self._plan.scale.name})"}
             ).info.run_id
         )
+        self._find_earlier()
         self._client.update_run(self._parent, status="RUNNING")
 
     def _find(self, tags: Mapping[str, str]) -> str:
@@ -218,15 +221,17 @@ class Tracker:
     def _open_trial(self, spec: TrainingSpec) -> str:
         """The trial's run: the one of an earlier, interrupted sweep if there is one."""
         from mlflow.entities import Param
-        from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
+        from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 
         if spec.fingerprint in self._runs:
             return self._runs[spec.fingerprint]
-        tags = {"fingerprint": spec.fingerprint, MLFLOW_PARENT_RUN_ID: self._parent}
-        run_id = self._find(tags)
+        tags = self._of_trial(spec)
+        run_id, status = self._earlier.pop(spec.fingerprint, ("", ""))
+        if not run_id and spec.fingerprint in self._tried:
+            run_id = self._find(tags)  # The answer to an earlier try may have been lost on its way.
+        self._tried.add(spec.fingerprint)
         if run_id:
-            run = self._client.get_run(run_id)
-            if run.info.status == "FINISHED":
+            if status == "FINISHED":
                 self._ended.add(spec.fingerprint)
             history = self._client.get_metric_history(run_id, "top1")
             self._logged[spec.fingerprint] = max((metric.step for metric in history), default=0)
@@ -245,10 +250,23 @@ class Tracker:
         self._runs[spec.fingerprint] = run_id
         return run_id
 
+    def _find_earlier(self) -> None:
+        """The runs of this study's trials that are there, in few questions: one for each trial would cost thousands."""
+        from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+        condition, page = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{self._parent}'", None
+        while True:
+            found = self._client.search_runs([self._experiment], condition, max_results=1000, page_token=page)
+            for run in found:
+                self._earlier[run.data.tags.get("fingerprint", "")] = (run.info.run_id, run.info.status)
+            if not (page := found.token):
+                return
+
     def _supersede(self, spec: TrainingSpec) -> None:
         """Moves the run of a trial that is forced to MLflow's bin: the new one is another run."""
         if run_id := self._find(self._of_trial(spec)):
             self._client.delete_run(run_id)
+        self._earlier.pop(spec.fingerprint, None)
 
     def _of_trial(self, spec: TrainingSpec) -> dict[str, str]:
         from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID

@@ -1,8 +1,8 @@
 """Kills a pocket generation again and again, and compares what the survivors finish with an undisturbed one.
 
-Run as `python -m tests.killed_generation FOLDER KILLS`. The generation is the real one without Ray: a fork of this process
-clears the folder, draws what is missing and writes the manifest, and is killed with SIGKILL after a random delay. Forks
-spare the seconds that loading the networks takes. Prints JSON.
+Run as `python -m tests.killed_generation FOLDER KILLS`. The generation is the real one without Ray: a fork of this
+process clears the folder, draws what is missing and writes the manifest, and is killed with SIGKILL after a random
+delay. Forks spare the seconds that loading the networks takes. Prints JSON.
 """
 
 from __future__ import annotations
@@ -48,9 +48,7 @@ def small_spec() -> GeneratedDataset:
 def checksums(folder: Path) -> dict[str, str]:
     """sha256 of each image's bytes, by class and index, in the order of the shards."""
     rows = [row for shard in read_manifest(folder).shards for row in pq.read_table(folder / shard.file).to_pylist()]
-    return {
-        f"{row['class_name']} {row['index']}": hashlib.sha256(row["image"]["bytes"]).hexdigest() for row in rows
-    }
+    return {f"{row['class_name']} {row['index']}": hashlib.sha256(row["image"]["bytes"]).hexdigest() for row in rows}
 
 
 def main(folder: Path, kills: int) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,14 +16,17 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from datagen import pocket
 from datagen.errors import InputError
 from datagen.generate import generate, shard_count, shard_positions
 from datagen.generators import TextToImage
 from datagen.prompts import definition_prompt
-from datagen.shards import read_manifest
+from datagen.shards import publish_dataset, read_manifest
+from datagen.source_rows import SourceRows
 from datagen.spec import GeneratedDataset
 
 ROOT = Path(__file__).parent.parent
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 POSITIONS = [(row % 2, row // 2) for row in range(18)]
 
 
@@ -104,50 +109,47 @@ def test_only_missing_shards_are_drawn_again(cluster: None, generated_spec: Gene
     assert {name: (tmp_path / "resumed" / name).stat().st_mtime_ns for name in before} == before
 
 
-def test_a_generation_killed_at_any_shard_is_finished_by_the_next(
-    generated_spec: GeneratedDataset, tmp_path: Path
-) -> None:
-    """The writer is killed with SIGKILL between and inside shards; what is under a final name is always whole."""
-    code = (
-        "import sys, torch; from pathlib import Path; torch.set_num_threads(1);"
-        "from tests.test_generate import small_spec; from datagen.generate import ShardPainter, shard_count;"
-        "folder = Path(sys.argv[1]); spec = small_spec(); painter = ShardPainter(spec, folder, 'cpu');"
-        "print('ready', flush=True);"
-        "[painter({'shard': [shard]}) for shard in range(shard_count(spec))]"
-    )
-    whole: dict[str, bytes] = {}
-    for attempt in range(6):
-        folder = tmp_path / str(attempt)
-        folder.mkdir()
-        writer = subprocess.Popen([sys.executable, "-c", code, str(folder)], cwd=ROOT, stdout=subprocess.PIPE)
-        assert writer.stdout is not None
-        writer.stdout.readline()
-        time.sleep(0.05 + 0.15 * attempt)
-        writer.kill()
-        writer.wait()
-        for path in folder.glob("*.parquet"):
-            if not path.name.startswith("."):
-                table = pq.read_table(path)
-                assert len(table) == 4
-                assert whole.setdefault(path.name, path.read_bytes()) == path.read_bytes()
+def test_a_generation_killed_50_times_at_random_points_ends_with_the_same_images(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.killed_generation", str(tmp_path), "50"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env=ONE_THREAD)
+    outcome = json.loads(done.stdout)
+    assert outcome["kills"] == 50
+    assert outcome["torn"] == []
+    assert outcome["images"] == 40
+    assert outcome["sets"] and all(outcome["sets"])
 
 
-def small_spec() -> GeneratedDataset:
-    from datagen import pocket
+def test_a_killed_job_is_finished_by_the_same_command(tmp_path: Path) -> None:
+    """The driver is killed while Ray's workers draw, for an oracle set, so that its source's rows are shared out."""
+    words = ["pocket_oracle", "steps=3", "rows_per_shard=256", f"source={small_source(tmp_path / 'source')}"]
+    command = [sys.executable, "-m", "datagen.generate", *words, "--store", str(tmp_path / "store"), "--workers", "2"]
+    first = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ONE_THREAD)
+    partial = tmp_path / "store" / "partial"
+    while not list(partial.glob("*/[!.]*.parquet")):
+        assert first.poll() is None, "it ended before it could be killed"
+        time.sleep(0.02)
+    first.kill()
+    first.wait()
+    (kept,) = [path.name for path in partial.iterdir() if path.is_dir()]
+    before = {path.name: path.stat().st_mtime_ns for path in (partial / kept).glob("[!.]*.parquet")}
+    assert not (partial / kept / "manifest.json").exists()
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=ONE_THREAD)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "store" / "datasets" / kept
+    assert {name: (folder / name).stat().st_mtime_ns for name in before} == before
+    source, made = SourceRows(tmp_path / "source"), SourceRows(folder)
+    assert len(made) == len(source) == 1024
+    assert [(row.label, row.index) for row in made.read(range(1024))] == [
+        (row.label, row.index) for row in source.read(range(1024))
+    ]
+    assert len({row.image for row in made.read(range(1024))}) == 1024
 
-    return GeneratedDataset(
-        name="synthetic",
-        class_names=("shirt", "coat"),
-        prompts=(("shirt, a garment",), ("coat, an outer garment",)),
-        pipeline="generator",
-        pipeline_digest="0" * 64,
-        pipeline_folder=pocket.GENERATOR,
-        images_per_class=20,
-        steps=2,
-        width=32,
-        height=32,
-        rows_per_shard=4,
-    )
+
+def small_source(folder: Path) -> Path:
+    rows = SourceRows(pocket.IMAGES / "train").read(range(1024))
+    names = read_manifest(pocket.IMAGES / "train").class_names
+    publish_dataset(folder, [rows[:700], rows[700:]], split="train", class_names=names, description={})
+    return folder
 
 
 def test_a_folder_without_a_pipeline_is_refused(generated_spec: GeneratedDataset, tmp_path: Path) -> None:

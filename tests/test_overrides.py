@@ -45,8 +45,8 @@ def test_directions_go_by_the_papers_names_too() -> None:
 @pytest.mark.parametrize(
     ("assignment", "sentence"),
     [
-        ("epoch=3", "There is no setting 'epoch'. Did you mean epochs?"),
-        ("frozenlayers=3", "Did you mean frozen_layers?"),
+        ("epoch=3", "There is no setting 'epoch'. Did you mean 'epochs'?"),
+        ("frozenlayers=3", "Did you mean 'frozen_layers'?"),
         ("epochs", "'epochs' is not of the form key=value"),
         ("epochs=few", "epochs must be at least 1, not 'few'"),
         ("epochs=2.5", "epochs must be at least 1, not '2.5'"),

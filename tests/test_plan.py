@@ -13,6 +13,7 @@ from datagen.errors import InputError
 from orchestrator.catalog import load_scale, load_study, scale_names, study_names
 from orchestrator.cost import cohort_seconds
 from orchestrator.execute import seconds_to_the_end
+from orchestrator.options import Options
 from orchestrator.overrides import apply_overrides
 from orchestrator.plan import Plan, make_plan, split_cohort
 from orchestrator.plan_view import plan_document
@@ -151,7 +152,7 @@ def test_a_plan_without_data_or_generator_says_what_is_missing_and_how_to_get_it
     )
     assert plan.seconds() > 0
     with pytest.raises(InputError, match="Import them"):
-        run_study(plan, store, None, "the command", Console())
+        run_study(plan, store, Options(store_folder=store.root), "the command", Console())
 
 
 @pytest.mark.parametrize("pieces", range(1, 18))

@@ -16,6 +16,7 @@ from PIL import Image
 from orchestrator import tracking
 from orchestrator.catalog import load_scale, load_study
 from orchestrator.claims import DropsAt
+from orchestrator.evidence import gather
 from orchestrator.overrides import apply_overrides
 from orchestrator.plan import Plan, make_plan
 from orchestrator.report import Report, main, write_report
@@ -182,6 +183,18 @@ def test_the_page_holds_everything_in_itself_and_escapes_what_it_shows(tmp_path:
     assert "synthetic-&gt;real" in page and "synthetic->real" not in page
     for shown in ("scale pocket", "the command", "87.8 ± 0.1", "the training loss was nan", "torch", "T-shirt"):
         assert shown in page, shown
+
+
+def test_the_cost_counts_every_training_once_and_what_was_measured_of_it(tmp_path: Path) -> None:
+    plan, _ = reported(tmp_path)
+    usage = {"cpu_seconds": 1800.0, "energy_wh": 500.0}
+    models = {
+        key: replace(model, usage=usage) for key, model in finished_models(plan, Store(tmp_path / "store")).items()
+    }
+    cost = gather(plan, None, models).cost
+    assert cost.trainings == len(models) == 8
+    assert cost.training == 8 * 8
+    assert cost.sentence() == "8 trainings in 64 seconds of one worker; 4.0 hours of a CPU core; 4 kWh of GPUs."
 
 
 def test_a_report_in_one_format_writes_no_other(tmp_path: Path) -> None:

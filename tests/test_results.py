@@ -134,3 +134,10 @@ def test_real_images_are_counted_over_a_training_and_its_base(tmp_path: Path) ->
     assert real_images(specs["real->synthetic N=3 s0"]) == whole
     mixed = [t.spec for t in planned(tmp_path, "mixing", settings=["real_share=0.25"]).grid if "mixed" in t.spec.title]
     assert {real_images(spec) for spec in mixed} == {whole // 4, whole}
+
+
+def test_an_interval_of_accuracies_stays_between_0_and_100(tmp_path: Path) -> None:
+    plan = planned(tmp_path, "normalization", seeds=2)
+    points = point_table(trial_table(plan, results(plan, lambda trial: 90.0 + 9 * trial.seed)))
+    assert (points["top1_high"] == 100).all()
+    assert points["top1_low"].between(30, 60).all()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from datagen.errors import InputError
 from orchestrator.catalog import load
 from orchestrator.early_stopping import HalvingByBudget
 from orchestrator.overrides import apply_overrides
@@ -162,3 +163,19 @@ def test_between_the_rungs_nothing_is_stopped(store: Store) -> None:
     for n in range(6):
         spec = spec_at(plan, learning_rate=0.1 + n / 100)
         assert not halving.stops(SimpleNamespace(trial_id=str(n)), spec, 2, 90.0 - n)
+
+
+def test_a_search_is_narrowed_and_lengthened_on_the_command_line(store: Store) -> None:
+    study, scale = apply_overrides(*load("label_budget", "pocket"), ["trials=3", "fraction=1/4,1/8", "views=none"])
+    assert study.search is not None
+    assert study.search.trials == 3
+    assert study.search.space["fraction"] == [0.25, 0.125] and study.search.space["views"] == ["none"]
+    plan = make_plan(study, scale, 1, store)
+    run(SearchRun(plan, store, top1_of), store)
+    assert {entry.parameters["fraction"] for entry in ledger_of(plan, store)} <= {0.25, 0.125}
+
+
+@pytest.mark.parametrize("setting", ["trials=0", "trials=many", "fraction=3"])
+def test_a_wrong_narrowing_is_refused(setting: str) -> None:
+    with pytest.raises(InputError):
+        apply_overrides(*load("label_budget", "pocket"), [setting])

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from datagen import pocket
+from datagen.adain import StyleTransfer
 from datagen.digests import files_digest
 from datagen.errors import InputError
 from datagen.pocket.draw_styles import FAMILIES, PER_FAMILY, draw_style
@@ -65,6 +66,19 @@ def test_pixels_do_not_depend_on_what_is_drawn_beside_them_or_in_which_order(
     assert again == [drawn[row] for row in order]
 
 
+def test_on_a_cpu_the_network_sees_batches_of_one_size_only(
+    spec: StylizedDataset, image_folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = set()
+    encode = StyleTransfer.statistics, StyleTransfer.forward
+    monkeypatch.setattr(StyleTransfer, "statistics", lambda net, x: seen.add(x.shape) or encode[0](net, x))
+    monkeypatch.setattr(StyleTransfer, "forward", lambda net, x, *rest: seen.add(x.shape) or encode[1](net, x, *rest))
+    painter = StylePainter(spec, "cpu", image_folders / "train")
+    for rows in ([0], range(1, 4), range(48)):
+        painter.draw(rows)
+    assert seen == {(16, 3, 32, 32)}
+
+
 def test_each_image_takes_a_style_of_its_own_and_its_colors(drawn: list[ImageRow], spec: StylizedDataset) -> None:
     styles = [row.path.split("-stylized-")[1].removesuffix(".png") for row in drawn]
     assert len(set(styles)) > 30
@@ -97,7 +111,7 @@ def test_alpha_and_format_are_settings(spec: StylizedDataset, image_folders: Pat
 def test_half_precision_draws_nearly_the_same(
     spec: StylizedDataset, image_folders: Path, drawn: list[ImageRow]
 ) -> None:
-    rows = StylePainter(spec, "cpu", image_folders / "train", precision="bfloat16").draw(range(16))
+    rows = StylePainter(replace(spec, precision="bfloat16"), "cpu", image_folders / "train").draw(range(16))
     differences = [np.abs(colors(a).astype(int) - colors(b)).mean() for a, b in zip(rows, drawn, strict=False)]
     assert 0 < np.mean(differences) < 6
 

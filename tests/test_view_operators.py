@@ -19,9 +19,11 @@ from torch.nn.functional import interpolate
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional
 
+from trainables import threads
+from trainables import views as views_package
 from trainables.spec import TrainingSpec
 from trainables.statistics import IMAGENET
-from trainables.views import VIEWS_BY_NAME, Views, reference
+from trainables.views import VIEWS_BY_NAME, Views, reference, resampling, rows
 from trainables.views.autoaugment import ImageNetPolicy
 from trainables.views.blur import SMALL, blur_lines, blurred
 from trainables.views.colour import OPERATORS, ORDERS, grey, jitter, solarized
@@ -252,3 +254,29 @@ def test_small_images_look_the_same_in_a_list_and_in_a_tensor(base_spec: Trainin
     images = torch.stack([picture(32, 32, seed) for seed in range(4)])
     views = Views(replace(base_spec, views="pytorch_example"), 4, IMAGENET)
     assert torch.equal(views(images, torch.arange(4), 1)[0], views(list(images), torch.arange(4), 1)[0])
+
+
+def test_threads_change_nothing(base_spec: TrainingSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = [picture(70 + 3 * n, 90, n) for n in range(7)]
+
+    def made() -> list[Tensor]:
+        spec = replace(base_spec, views="dino_multicrop", image_size=48, local_size=24)
+        return Views(spec, 7, IMAGENET)(images, torch.arange(7), 1)
+
+    monkeypatch.setattr(threads, "_threads", lambda: 1)
+    alone = made()
+    monkeypatch.setattr(threads, "_threads", lambda: 3)
+    monkeypatch.setattr(resampling, "SMALL_BATCH", 0)
+    for module in (rows, views_package):
+        monkeypatch.setattr(module, "BLOCK_BYTES", 1)
+    assert all(torch.equal(one, other) for one, other in zip(alone, made(), strict=True))
+
+
+def test_editing_works_as_on_other_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One block and torch's own indexing, which a GPU takes, give what the CPU's blocks give."""
+    places, radii = torch.tensor([5, 0, 2]), torch.tensor([0.5, 1.3, 2.0])
+    expected, images = IMAGES.clone(), IMAGES.clone()
+    edit(expected, places, blurred, blur_lines(radii, 64))
+    monkeypatch.setattr(rows, "_on_cpu", lambda images: False)
+    edit(images, places, blurred, blur_lines(radii, 64))
+    assert torch.equal(images, expected)

@@ -141,7 +141,7 @@ class Cohort:
             if self.spec.exact_statistics == "own":
                 everything = torch.arange(len(validation))
                 self._validation_statistics = statistics_of(validation, everything, folders.get("validation"))
-        self._views = Views(self.spec, len(train), self._statistics)
+        self._views = Views(self.spec, len(train), self._statistics, world.device)
         self._steps = steps_per_epoch(len(self._positions), self.spec.batch_size)
         self._rates = learning_rates(self.spec, self._steps)
         self._features = KeptFeatures(len(train)) if may_keep(self.spec) else None
@@ -210,7 +210,7 @@ class Cohort:
         with evaluation_mode(modules, by_batch=by_batch, drifting=drifting):
             for batch in self._batches_by_statistics() if by_batch else self._evaluation_batches():
                 images = self._validation.images[batch]
-                views = evaluation_view(images, self.spec, self._validation_statistics).to(self.world.device)
+                views = evaluation_view(images, self.spec, self._validation_statistics, self.world.device)
                 labels = self._validation.labels[batch].to(self.world.device)
                 activations = self.trunk(views, training=False)
                 for branch, accuracy in zip(running, accuracies, strict=True):

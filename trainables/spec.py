@@ -148,15 +148,7 @@ class TrainingSpec(Spec):
         if self.workers > self.train_images or self.workers > self.batch_size:
             raise InputError(f"workers={self.workers} is more than there are images in a batch.")
 
-    def canonical(self) -> dict[str, Any]:
-        """The identity fields as plain values, without what has no effect here."""
-        return {**super().canonical(), **self._effective()}
-
-    def described(self) -> dict[str, Any]:
-        """The identity fields as plain values with nested specs spelled out, without what has no effect here."""
-        return {**super().described(), **self._effective()}
-
-    def _effective(self) -> dict[str, Any]:
+    def effective(self) -> dict[str, Any]:
         """The identity fields that depend on others.
 
         One worker's BatchNorm sees the whole batch, synchronized or not, so `sync_batchnorm` then changes nothing; of

@@ -31,7 +31,7 @@ from datagen.shards import read_manifest
 from datagen.spec import RealDataset
 from datagen.stylize import StylePainter
 
-LEARNT_FROM = replace(ORACLE_TRAIN, stop=ORACLE_TRAIN.start + 1000)
+LEARNT_FROM = replace(ORACLE_TRAIN, stop=ORACLE_TRAIN.start + 300)
 
 
 def stylized(data: LabelledImages, split: Split) -> LabelledImages:

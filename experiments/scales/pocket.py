@@ -10,6 +10,7 @@ from dataclasses import replace
 from datagen import pocket
 from datagen.pocket.fashion_mnist import CLASSES
 from experiments.datasets import pocket as synthetic
+from experiments.datasets import pocket_oracle, pocket_stylized
 from orchestrator.scale import Rates, Scale
 
 SCALE = Scale(
@@ -25,14 +26,10 @@ SCALE = Scale(
             label="the same at Stable Diffusion's default guidance, 7.5",
             settings={**synthetic.RECIPE.settings, "guidance": 7.5},
         ),
-        # Stands for unCLIP, whose image encoder has no pocket version: real images, noised to 60 %, denoised (SDEdit).
-        "oracle": replace(
-            synthetic.RECIPE,
-            label="the same, started from noised real images",
-            method="image_to_image",
-            settings={**synthetic.RECIPE.settings, "strength": 0.6},
-        ),
+        # Stands for unCLIP: the same pipeline, started from real images with noise.
+        "oracle": pocket_oracle.RECIPE,
     },
+    style=pocket_stylized.RECIPE,
     recipe={
         "model": "resnet50_slim",
         "image_size": 32,
@@ -45,5 +42,7 @@ SCALE = Scale(
         "batch_size": 128,
         "learning_rate": 0.4,
     },
-    rates=Rates(denoised=1300, trained=2800, prepared=30000, startup=15, machine="one core of an Intel Xeon"),
+    rates=Rates(
+        denoised=1300, trained=2800, prepared=30000, startup=15, machine="one core of an Intel Xeon", stylized=600
+    ),
 )

@@ -37,7 +37,7 @@ def blur_matrices(lines: Tensor, size: int) -> Tensor:
     if size <= SMALL:
         return lines
     padded = torch.cat([lines.flatten(1), lines.new_zeros(len(lines), 1)], dim=1)
-    return padded.index_select(1, _source(size).to(lines.device)).view(-1, size, size)
+    return padded.index_select(1, _source(size, lines.device)).view(-1, size, size)
 
 
 def box_matrices(radii: Tensor, size: int) -> Tensor:
@@ -60,10 +60,10 @@ def box_matrices(radii: Tensor, size: int) -> Tensor:
 
 
 @cache
-def _source(size: int) -> Tensor:
+def _source(size: int, device: torch.device) -> Tensor:
     """For each entry of a large matrix, where the small one has it; SMALL squared where it is zero."""
     middle = SMALL // 2
     row = torch.arange(size)[:, None]
     shift = torch.where(row < middle, 0, torch.where(row >= size - middle, size - SMALL, row - middle))
     column = torch.arange(size)[None] - shift
-    return torch.where((column >= 0) & (column < SMALL), (row - shift) * SMALL + column, SMALL**2).flatten()
+    return torch.where((column >= 0) & (column < SMALL), (row - shift) * SMALL + column, SMALL**2).flatten().to(device)

@@ -52,7 +52,7 @@ def hue(images: Tensor, shifts: Tensor) -> Tensor:
         (blue - lowest).clamp_(max=1),
     )
     position.div_(chroma.clamp(min=1)).add_(6 * shifts[:, None, None])
-    centres = torch.tensor([0.0, 2.0, 4.0], device=images.device)[:, None, None]
+    centres = torch.arange(0, 6, 2, dtype=images.dtype, device=images.device)[:, None, None]
     # | |x| - 3 | - 1, cut to 0..1, is the hexagon's line for x in -7..7.
     turned = (position[:, None] - centres).abs_().sub_(3).abs_().clamp_(1, 2)
     return turned.mul_(chroma[:, None]).add_((lowest - chroma).add_(0.5)[:, None]).floor_()

@@ -21,16 +21,12 @@ ALL_OPERATIONS = (*OPERATIONS, "color", "contrast", "brightness", "sharpness")
 """With the four that overlap ImageNet-C's corruptions; PixMix's README uses them all."""
 
 
-def _torchs() -> float:
-    return float(torch.rand(()))
-
-
-def augmented(image: Tensor, operation: str, severity: float, random: Callable[[], float] = _torchs) -> Tensor:
+def augmented(image: Tensor, operation: str, severity: float, random: Callable[[], float]) -> Tensor:
     """Applies an operation at a random level up to `severity` (of 10) to an image [3, height, width] uint8.
 
     Levels as in the references: rotate up to 30 degrees, shear 0.3, translate a third of the side, posterize
     4 - int(level x 4 / 10) bits, solarize above 256 - int(level x 25.6), enhancements 0.1 + 1.8 level / 10.
-    `random` gives numbers in 0..1; by default from torch's global generator.
+    `random` gives numbers in 0..1.
     """
     level = 0.1 + (severity - 0.1) * random()
     if operation in _ENHANCEMENTS:

@@ -53,7 +53,7 @@ def crop_boxes(
 
 def extents(images: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Height and width [batch] int64 of each image."""
-    shapes = torch.tensor([image.shape[-2:] for image in images])
+    shapes = torch.tensor([image.shape[-2:] for image in images]).view(-1, 2)
     return shapes[:, 0], shapes[:, 1]
 
 

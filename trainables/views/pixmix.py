@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,7 +17,7 @@ from trainables.views.mixing_operations import ALL_OPERATIONS, augmented
 from trainables.views.mixing_pictures import mixing_set
 from trainables.views.operators import CROP_UNIFORMS
 from trainables.views.pytorch_example import PyTorchExample, crop_and_flip
-from trainables.views.view import image_by_image
+from trainables.views.view import each_in_threads
 
 ROUNDS, BETA, SEVERITY = 4, 4, 1
 
@@ -35,20 +36,21 @@ class PixMix:
     ) -> list[Tensor]:
         """One crop for each image, float32."""
         crops = crop_and_flip(self._crop, images, uniforms[:, :-1])
-        return [image_by_image(crops, uniforms[:, -1], self._mix)]
+        return [each_in_threads(crops, uniforms[:, -1], self._mix)]
 
-    def _mix(self, image: Tensor) -> Tensor:
-        number = int(torch.randint(len(self._mixing), ()))
-        return pixmix(image, self._mixing.draw(number, *torch.rand(self._mixing.uniforms).tolist()))
+    def _mix(self, image: Tensor, generator: np.random.Generator) -> Tensor:
+        number = int(generator.integers(len(self._mixing)))
+        picture = self._mixing.draw(number, *generator.random(self._mixing.uniforms).tolist())
+        return pixmix(image, picture, generator)
 
 
-def pixmix(image: Tensor, picture: Tensor) -> Tensor:
+def pixmix(image: Tensor, picture: Tensor, generator: np.random.Generator) -> Tensor:
     """Mixes an image with a picture of the mixing set, both [3, height, width] uint8; float32 in 0..255."""
-    mixed = (_augmented(image) if bool(torch.rand(()) < 0.5) else image).float() / 255
-    for _ in range(int(torch.randint(ROUNDS + 1, ()))):
-        other = (_augmented(image) if bool(torch.rand(()) < 0.5) else picture).float() / 255
-        blend = add if bool(torch.rand(()) < 0.5) else multiply
-        mixed = blend(mixed, other, *_weights()).clamp(0, 1)
+    mixed = (_augmented(image, generator) if generator.random() < 0.5 else image).float() / 255
+    for _ in range(generator.integers(ROUNDS + 1)):
+        other = (_augmented(image, generator) if generator.random() < 0.5 else picture).float() / 255
+        blend = add if generator.random() < 0.5 else multiply
+        mixed = blend(mixed, other, *_weights(generator)).clamp(0, 1)
     return mixed * 255
 
 
@@ -62,13 +64,12 @@ def multiply(first: Tensor, second: Tensor, a: float, b: float) -> Tensor:
     return (2 * first) ** a * (2 * second).clamp(min=1e-37) ** b / 2
 
 
-def _weights() -> tuple[float, float]:
+def _weights(generator: np.random.Generator) -> tuple[float, float]:
     """Half the time a ~ Beta(4, 1), b ~ Beta(1, 4); else a = 1 + Beta(1, 4), b = -Beta(1, 4)."""
-    beta = torch.distributions.Beta
-    if bool(torch.rand(()) < 0.5):
-        return float(beta(float(BETA), 1.0).sample()), float(beta(1.0, float(BETA)).sample())
-    return 1 + float(beta(1.0, float(BETA)).sample()), -float(beta(1.0, float(BETA)).sample())
+    if generator.random() < 0.5:
+        return generator.beta(BETA, 1), generator.beta(1, BETA)
+    return 1 + generator.beta(1, BETA), -generator.beta(1, BETA)
 
 
-def _augmented(image: Tensor) -> Tensor:
-    return augmented(image, ALL_OPERATIONS[int(torch.randint(len(ALL_OPERATIONS), ()))], SEVERITY)
+def _augmented(image: Tensor, generator: np.random.Generator) -> Tensor:
+    return augmented(image, ALL_OPERATIONS[generator.integers(len(ALL_OPERATIONS))], SEVERITY, generator.random)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from trainables.threads import in_threads
 
-BLOCK_BYTES = 1024**2
+BLOCK_BYTES = 3 * 2**18
 """Pixels, as float32, that an operator's passes go over on a CPU: they and a copy fit a second-level cache of 2 MB."""
 
 
@@ -25,15 +25,19 @@ def edit(images: Tensor, places: Tensor, operator: Callable[[Tensor, Tensor], Te
     """
     if not len(places):
         return
-    size = max(1, BLOCK_BYTES // (4 * images[0].numel())) if images.device.type == "cpu" else len(places)
+    size = max(1, BLOCK_BYTES // (4 * images[0].numel())) if _on_cpu(images) else len(places)
 
     def edit_block(block: tuple[Tensor, Tensor]) -> None:
         chosen, own = block
         # Through int16, a third of the time of torch's direct conversion.
         edited = operator(images.index_select(0, chosen).float(), own).to(torch.int16).to(torch.uint8)
-        if images.device.type == "cpu":
+        if _on_cpu(images):
             images.numpy()[chosen.numpy()] = edited.numpy()  # a copy for each image; torch's goes pixel by pixel
         else:
             images.index_copy_(0, chosen, edited)
 
     in_threads(edit_block, list(zip(places.split(size), parameters.split(size), strict=True)))
+
+
+def _on_cpu(images: Tensor) -> bool:
+    return images.device.type == "cpu"

@@ -36,16 +36,3 @@ def each_in_threads(images: Tensor, uniforms: Tensor, view: Callable[[Tensor, np
     seeds = (uniforms * 2.0**53).long().tolist()
     numbers = range(len(images))
     return torch.stack(in_threads(lambda n: view(images[n], np.random.Generator(np.random.PCG64(seeds[n]))), numbers))
-
-
-def image_by_image(images: Tensor, uniforms: Tensor, view: Callable[[Tensor], Tensor]) -> Tensor:
-    """Applies a view that draws from torch's global generator to each image, seeded by the sample's own number.
-
-    `uniforms` is [batch]; the generator's state is the same before and after. One thread: the generator is one.
-    """
-    views = []
-    with torch.random.fork_rng(devices=[]):
-        for image, uniform in zip(images, uniforms.tolist(), strict=True):
-            torch.manual_seed(int(uniform * 2**53))
-            views.append(view(image))
-    return torch.stack(views)
