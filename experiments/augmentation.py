@@ -12,7 +12,7 @@ Cost: 12 trainings, 2 of them the bases of every study. Multi-crop shows 1 + 8 c
 (pocket: 1 + 2 crops).
 """
 
-from orchestrator.claims import GainsCompared, GapRemains, RanksHighest
+from experiments.claims.papers import AUGMENTATION
 from orchestrator.study import Figure, Study
 from trainables.spec import VIEWS
 
@@ -23,27 +23,5 @@ STUDY = Study(
     figure=Figure("bars", axis="views", baselines=False),
     published="augmentation",
     variants={(("views", view),): view for view in VIEWS},
-    claims=(
-        GapRemains("the accuracy gap still remains", "Mind the Gap, 4.4", variants=VIEWS),
-        GainsCompared(
-            "could not replicate a larger improvement on synthetic data compared to no augmentation",
-            "Mind the Gap, 4.4",
-            variants=tuple(view for view in VIEWS if view != "none"),
-            over="none",
-            sign=-1,
-        ),
-        GainsCompared(
-            "we still observe this effect when comparing the PyTorch example and DINO",
-            "Mind the Gap, 4.4",
-            variants=("dino_multicrop",),
-            over="pytorch_example",
-            sign=1,
-        ),
-        RanksHighest(
-            "DINO has the highest accuracy on both kinds of data",
-            "Mind the Gap, Table 2",
-            variant="dino_multicrop",
-            others=tuple(view for view in VIEWS if view != "dino_multicrop"),
-        ),
-    ),
+    claims=AUGMENTATION,
 )

@@ -11,7 +11,7 @@ scratch, against 87.8 with all; the transfers follow -2.23 log2(x) + 85.61, wher
 Cost: 15 trainings beside those of `layer_importance`, which it shares; by shares of data they come to 3 whole ones.
 """
 
-from orchestrator.claims import CostsAtMost, LineFit, SteeperFromScratch
+from experiments.claims.papers import DATA_REDUCTION
 from orchestrator.study import Figure, Study
 
 STUDY = Study(
@@ -23,26 +23,5 @@ STUDY = Study(
     },
     figure=Figure("curves", axis="fraction", baselines=False, logarithmic=True),
     published="data_reduction",
-    claims=(
-        CostsAtMost(
-            "using 1/8 of real data drops performance by 7 pp compared to 20 pp when omitting pre-training",
-            "Mind the Gap, 1",
-            fraction=1 / 8,
-            transfer=7.7,
-            scratch=20.1,
-        ),
-        CostsAtMost(
-            "only decreases by 4.2 pp when using 1/8th of the entire real training data",
-            "Mind the Gap, 4.3",
-            fraction=1 / 8,
-            own=4.2,
-        ),
-        LineFit(
-            "decreases logarithmically: f(x) = -2.23 log(x) + 85.61",
-            "Mind the Gap, Figure 3",
-            slope=-2.23,
-            intercept=85.61,
-        ),
-        SteeperFromScratch("for a randomly initialized model the drop in accuracy is steeper", "Mind the Gap, 4.3"),
-    ),
+    claims=DATA_REDUCTION,
 )

@@ -16,20 +16,9 @@ Cost: 2 bases and 34 transfers. On the pocket scale minutes on two cores (`--pla
 trainings, 2,016 GPU-hours as published.
 """
 
-from orchestrator.claims import (
-    TO_REAL,
-    TO_SYNTHETIC,
-    DropsAt,
-    GapRemains,
-    RisesLess,
-    RisesOver,
-    StaysWithin,
-    SteepestAfter,
-)
+from experiments.claims.papers import LAYER_IMPORTANCE
 from orchestrator.scale import DIRECTIONS
 from orchestrator.study import Figure, Study
-
-PETS = "oxford_pets"
 
 STUDY = Study(
     name="layer_importance",
@@ -44,61 +33,5 @@ STUDY = Study(
     figure=Figure("curves", axis="frozen_layers"),
     published="layer_importance",
     variants={(("start", "pretrained"),): "imagenet_pretrained"},
-    claims=(
-        GapRemains("approximately 23 percentage point gap in accuracy", "Mind the Gap, 1", points=23.0),
-        StaysWithin(
-            "only decreases by 3.5 pp as layers 1 to 16 are replaced, and even increases up to 1.0 pp",
-            "Mind the Gap, 4.2",
-            direction=TO_REAL,
-            up_to=16,
-            falls=3.5,
-            rises=1.0,
-        ),
-        DropsAt(
-            "a larger decrease of 11.3 pp as the 17th layer is replaced",
-            "Mind the Gap, 4.2",
-            direction=TO_REAL,
-            depth=17,
-            points=11.3,
-        ),
-        StaysWithin(
-            "increases by at most 2.0 pp from the baseline as we add the layers 1 to 14",
-            "Mind the Gap, 4.2",
-            direction=TO_SYNTHETIC,
-            up_to=14,
-            rises=2.0,
-        ),
-        RisesOver(
-            "adding layers 15 to 17, progressively larger increases of 18.4 pp in total",
-            "Mind the Gap, 4.2",
-            direction=TO_SYNTHETIC,
-            start=14,
-            end=17,
-            points=18.4,
-        ),
-        GapRemains("we directly see the gap between synthetic and real", "Fine-Tuning Role, 3.2", data_set=PETS),
-        GapRemains(
-            "pre-trained on ImageNet-1K: real data 93.1 %, synthetic data 80.2 %, confirming the gap",
-            "Fine-Tuning Role, 3.2",
-            data_set=PETS,
-            variants=("imagenet_pretrained",),
-            points=12.9,
-        ),
-        SteepestAfter(
-            "a similar drop is observed for Pets in later layers (>15)",
-            "Fine-Tuning Role, 3.2",
-            data_set=PETS,
-            direction=TO_REAL,
-            depth=15,
-        ),
-        RisesLess(
-            "this effect (18.4 pp over the layers 15 to 17) is not equally visible for Pets",
-            "Fine-Tuning Role, 3.2",
-            data_set=PETS,
-            direction=TO_SYNTHETIC,
-            start=14,
-            end=17,
-            points=18.4,
-        ),
-    ),
+    claims=LAYER_IMPORTANCE,
 )

@@ -11,7 +11,7 @@ stays above 22 points.
 Cost: 6 trainings, 2 of them the bases of every study.
 """
 
-from orchestrator.claims import GapRemains, Improves
+from experiments.claims.papers import NORMALIZATION
 from orchestrator.study import Figure, Study
 
 STUDY = Study(
@@ -24,16 +24,5 @@ STUDY = Study(
         (("normalization", "exact"),): "exact_input_norm",
         (("normalization", "batchnorm_train"),): "batchnorm_train_mode",
     },
-    claims=(
-        Improves(
-            "a slight improvement in accuracy for these interventions on both real and synthetic data",
-            "Mind the Gap, 4.4",
-            variants=("exact_input_norm", "batchnorm_train_mode"),
-        ),
-        GapRemains(
-            "the gap might not be explainable by exact normalization",
-            "Mind the Gap, 4.4",
-            variants=("exact_input_norm", "batchnorm_train_mode"),
-        ),
-    ),
+    claims=NORMALIZATION,
 )

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from orchestrator.causes import LOST, MEMORY
 from orchestrator.messages import WorkFailed
-from orchestrator.plan import Work
+from orchestrator.plan import Work, cohort_title
 from orchestrator.search import DONE, FAILED, STOPPED, SearchRun
 from trainables.report import EpochReport
 from trainables.spec import TrainingSpec
@@ -285,18 +285,7 @@ def _reached(progress: Any) -> float:
 def piece_of(work: Work, members: Sequence[TrainingSpec]) -> Work:
     """The part of a cohort's work that trains `members`."""
     share = len(members) / len(work.makes)
-    return replace(work, title=_title(members), makes=tuple(members), seconds=work.seconds * share)
-
-
-def _title(members: Sequence[TrainingSpec]) -> str:
-    depths = sorted(spec.frozen_layers for spec in members)
-    first = members[0]
-    return first.title if len(members) == 1 else first.title.replace(f"N={first.frozen_layers}", _span(depths))
-
-
-def _span(depths: Sequence[int]) -> str:
-    whole = list(depths) == list(range(depths[0], depths[-1] + 1))
-    return f"N={depths[0]}..{depths[-1]}" if whole else f"N={','.join(map(str, depths))}"
+    return replace(work, title=cohort_title(members), makes=tuple(members), seconds=work.seconds * share)
 
 
 def halves(members: Sequence[TrainingSpec]) -> list[list[TrainingSpec]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -99,7 +100,7 @@ class Plan:
         bases = [members for members in cohorts.values() if members[0].source is None]
         transfers = [members for members in cohorts.values() if members[0].source is not None]
         workers = max((members[0].workers for members in transfers), default=1)
-        pieces = [*bases, *_split_for(transfers, slots // workers, rates)]
+        pieces = [*bases, *balanced(transfers, slots // workers, rates)]
         return datasets + [self._cohort_work(members) for members in pieces]
 
     def _dataset_work(self, spec: MadeDataset) -> Work:
@@ -109,7 +110,7 @@ class Plan:
 
     def _cohort_work(self, members: Sequence[TrainingSpec]) -> Work:
         seconds = cohort_seconds(members, self.scale.rates)
-        return Work(_cohort_title(members), tuple(members), self._needs(members[0]), seconds)
+        return Work(cohort_title(members), tuple(members), self._needs(members[0]), seconds)
 
     def _needs(self, spec: Spec) -> frozenset[str]:
         return frozenset(needed.fingerprint for needed in stored_needs(spec)) - self.existing
@@ -151,10 +152,14 @@ def make_plan(study: Study, scale: Scale, seeds: int, store: Store, *, check: bo
         for spec in artifacts:
             if spec.fingerprint in existing:
                 store.check(spec)
-    lacking = [sentence for spec in artifacts if (sentence := _lacks(spec, existing, scale))]
-    return Plan(
-        study, scale, tuple(grid), artifacts, existing, tuple(dict.fromkeys(lacking)), study.dropped(scale), seeds
-    )
+    plan = Plan(study, scale, tuple(grid), artifacts, existing, dropped=study.dropped(scale), seeds=seeds)
+    return replace(plan, lacking=lacking(plan))
+
+
+def lacking(plan: Plan) -> tuple[str, ...]:
+    """What only the user can provide before the plan can run, a sentence each that says how."""
+    sentences = [_lacks(spec, plan.existing, plan.scale) for spec in plan.artifacts]
+    return tuple(dict.fromkeys(sentence for sentence in sentences if sentence))
 
 
 def plan_of(plan: Plan, trials: Sequence[Trial], store: Store) -> Plan:
@@ -210,19 +215,45 @@ def closure(trials: Iterable[TrainingSpec]) -> dict[str, Spec]:
     return found
 
 
-def _cohort_title(members: Sequence[TrainingSpec]) -> str:
+def cohort_title(members: Sequence[TrainingSpec]) -> str:
+    """The title of a cohort or of a piece of one, for example "synthetic->real N=1..17 s0"."""
+    first, depths = members[0], sorted(member.frozen_layers for member in members)
     if len(members) == 1:
-        return members[0].title
-    depths = sorted(member.frozen_layers for member in members)
-    return members[0].title.replace(f"N={members[0].frozen_layers}", f"N={depths[0]}..{depths[-1]}")
+        return first.title
+    whole = depths == list(range(depths[0], depths[-1] + 1))
+    span = f"{depths[0]}..{depths[-1]}" if whole else ",".join(map(str, depths))
+    return first.title.replace(f"N={first.frozen_layers}", f"N={span}", 1)
 
 
-def _split_for(cohorts: list[list[TrainingSpec]], slots: int, rates: Rates) -> list[list[TrainingSpec]]:
-    """Cuts cohorts into pieces if there are fewer of them than slots."""
-    if not cohorts or len(cohorts) >= slots:
-        return cohorts
-    pieces = slots // len(cohorts)
-    return [piece for members in cohorts for piece in split_cohort(members, pieces, rates)]
+def balanced(cohorts: Sequence[list[TrainingSpec]], slots: int, rates: Rates) -> list[list[TrainingSpec]]:
+    """Cuts the longest cohorts until that makes the whole end no sooner, so that no slot idles for long at the end.
+
+    A piece pays for a trunk of its own, so cohorts are cut only where it pays.
+    """
+    pieces = list(cohorts)
+    if 0 < len(cohorts) < slots:
+        pieces = [piece for members in cohorts for piece in split_cohort(members, slots // len(cohorts), rates)]
+    end = _end(pieces, slots, rates)
+    while pieces:
+        longest = max(cohort_seconds(piece, rates) for piece in pieces)
+        cut = [
+            part
+            for piece in pieces
+            for part in (split_cohort(piece, 2, rates) if cohort_seconds(piece, rates) > 0.9 * longest else [piece])
+        ]
+        sooner = _end(cut, slots, rates)
+        if len(cut) == len(pieces) or sooner > 0.98 * end:
+            break
+        pieces, end = cut, sooner
+    return pieces
+
+
+def _end(pieces: Sequence[Sequence[TrainingSpec]], slots: int, rates: Rates) -> float:
+    """Seconds until all pieces are done, if each slot takes the longest that is left."""
+    busy = [0.0] * max(1, slots)
+    for seconds in sorted((cohort_seconds(piece, rates) for piece in pieces), reverse=True):
+        heapq.heapreplace(busy, busy[0] + seconds)
+    return max(busy)
 
 
 def split_cohort(members: Sequence[TrainingSpec], pieces: int, rates: Rates) -> list[list[TrainingSpec]]:

@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from datagen.errors import InputError
-from orchestrator.plan import Plan, closure
+from orchestrator.plan import Plan, closure, lacking
 from orchestrator.scale import PAPERS_NAMES
 from trainables.spec import TrainingSpec
 
@@ -128,7 +128,8 @@ def only(plan: Plan, expression: str | None) -> Plan:
         raise InputError(f"--only {expression!r} leaves none of the {len(plan.trials)} trials.")
     needed = closure(trial.spec for trial in grid)
     artifacts = tuple(spec for spec in plan.artifacts if spec.fingerprint in needed)
-    return replace(plan, grid=grid, artifacts=artifacts)
+    narrowed = replace(plan, grid=grid, artifacts=artifacts)
+    return replace(narrowed, lacking=lacking(narrowed))
 
 
 def find_trial(plan: Plan, text: str) -> TrainingSpec:

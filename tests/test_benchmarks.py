@@ -9,8 +9,8 @@ import torch
 from click.testing import CliRunner
 
 from benchmarks import profile, train_step
+from orchestrator.catalog import load_scale, load_study
 from orchestrator.store import Store
-from orchestrator.study import load_scale, load_study
 from trainables.data import load_images
 from trainables.timers import PARTS
 

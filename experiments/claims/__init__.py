@@ -1,0 +1,1 @@
+"""What the papers claim, as checks that a study runs over its results."""
