@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -157,13 +159,15 @@ def _generate(
     missing = [shard for shard in range(shards) if shard not in records]
     on_progress(sum(record.rows for record in records.values()))
     failed: dict[int, list[str]] = {}
+    seconds, left_out = 0.0 if not records else math.nan, dict[str, str]()
     for _ in range(ATTEMPTS):
         failed = {}
         for shard, result in _draw_missing(spec, folder, missing, workers, gpus, source):
-            if isinstance(result, list):
-                failed[shard] = result
+            seconds, left_out = seconds + result.get("seconds", 0.0), left_out | result.get("left_out", {})
+            if "failed" in result:
+                failed[shard] = result["failed"]
                 continue
-            records[shard] = result
+            records[shard] = ShardRecord(**result["record"])
             on_progress(sum(record.rows for record in records.values()))
         if not (missing := sorted(failed)):
             break
@@ -175,7 +179,10 @@ def _generate(
         )
     _check_rows(spec, folder, names)
     shutil.rmtree(folder / NOTES, ignore_errors=True)
-    manifest = Manifest(SPLIT, spec.class_names, tuple(records[shard] for shard in range(shards)), spec.described())
+    about = {**spec.described(), **({"left_out": left_out} if left_out else {})}
+    if math.isfinite(seconds):  # A set that was continued does not know what its first shards took.
+        about["seconds"] = round(seconds, 1)
+    manifest = Manifest(SPLIT, spec.class_names, tuple(records[shard] for shard in range(shards)), about)
     write_manifest(folder, manifest)
     return manifest
 
@@ -223,8 +230,8 @@ def _draw_missing(
     workers: int,
     gpus: float,
     source: Path | None,
-) -> Iterator[tuple[int, ShardRecord | list[str]]]:
-    """Draws shards on Ray, and yields each with its record, or with the images that could not be drawn."""
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Draws shards on Ray, and yields each with its result, as `ShardPainter` gives it."""
     if not missing:
         return
     import ray.data
@@ -236,6 +243,7 @@ def _draw_missing(
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     # One block a shard: small inputs otherwise collapse into one block, and one actor does all the work.
     tasks = ray.data.from_items([{"shard": shard} for shard in missing], override_num_blocks=len(missing))
+    tasks.set_name(f"{spec.title} images")  # As the dashboard shows the job.
     drawn = tasks.map_batches(
         ShardPainter,
         batch_size=1,
@@ -257,7 +265,7 @@ def _draw_missing(
             result = json.loads(row["result"])
             if "refused" in result:
                 raise InputError(result["refused"])
-            yield row["shard"], result["failed"] if "failed" in result else ShardRecord(**result["record"])
+            yield row["shard"], result
     except ray.exceptions.RayError as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
         raise GenerationFailedError(f"A worker failed for good: {reason}") from error
@@ -266,8 +274,9 @@ def _draw_missing(
 class ShardPainter:
     """A Ray Data actor that turns shard numbers into shard files, and returns what became of each as JSON.
 
-    A result is {"record": the manifest's record}, {"failed": the images that cannot be drawn}, or {"refused": a
-    sentence}: a mistake of the user's, which Ray would otherwise retry and show with its traceback.
+    A result is {"record": the manifest's record, "seconds": what it took, "left_out": style pictures that cannot be
+    used, with the reasons}, {"failed": the images that cannot be drawn}, or {"refused": a sentence}: a mistake of the
+    user's, which Ray would otherwise retry and show with its traceback.
     """
 
     def __init__(self, spec: MadeDataset, folder: Path, device: str, source: Path | None = None) -> None:
@@ -300,12 +309,15 @@ class ShardPainter:
         if begun > ATTEMPTS:
             note.unlink()
             return {"failed": [f"{self._named(p)}: its worker died {ATTEMPTS} times" for p in positions]}
+        started = time.monotonic()
         rows, failed = self._drawn(positions)
         note.unlink(missing_ok=True)
         if failed:
             return {"failed": failed}
         path = self._folder / shard_name(SPLIT, shard, shard_count(self._spec))
-        return {"record": asdict(write_shard(path, rows, self._spec.class_names))}
+        record = asdict(write_shard(path, rows, self._spec.class_names))
+        left_out = getattr(self._painter, "left_out", {})
+        return {"record": record, "seconds": time.monotonic() - started, "left_out": left_out}
 
     def _drawn(self, positions: Sequence[Any]) -> tuple[list[ImageRow], list[str]]:
         """The images, and those that cannot be drawn: found by halves."""

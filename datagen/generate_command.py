@@ -15,6 +15,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from datagen.class_lists import listed
 from datagen.dataset_plan import DatasetPlan, described, plan_dataset
 from datagen.errors import InputError
 from datagen.generate import GenerationFailedError, make_dataset, stored_folder
@@ -151,6 +152,9 @@ def _make_one(
         f"{folder}: {manifest.rows:,} images, {len(manifest.shards):,} shards, {size:,.1f} MB, {seconds:,.0f} seconds",
         highlight=False,
     )
+    if left_out := manifest.description.get("left_out"):
+        named = listed([f"{name}: {reason}" for name, reason in left_out.items()])
+        console.print(f"{len(left_out)} style pictures could not be used, others took their place: {named}.")
 
 
 def _resources(address: str | None, workers: int | None, gpus_per_worker: float | None) -> tuple[int, float]:

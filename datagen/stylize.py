@@ -158,6 +158,11 @@ class StylePainter:
         # Pictures are decoded and encoded while the device is at work.
         self._threads = ThreadPoolExecutor(1 if self._device.type == "cpu" else 8, thread_name_prefix="pictures")
 
+    @property
+    def left_out(self) -> dict[str, str]:
+        """The style pictures looked at so far that are damaged or too small, with the reasons."""
+        return self.styles.unusable
+
     def draw(self, positions: Sequence[int]) -> list[ImageRow]:
         """Stylizes the source's rows of these numbers, in that order; class, label and index are the source's.
 

@@ -22,7 +22,7 @@ def row(epoch: int, seconds: float) -> dict[str, float]:
 
 def test_the_profile_of_a_study_adds_up_its_finished_trainings(tmp_path: Path) -> None:
     store, scale = Store(tmp_path).open(), load_scale("pocket")
-    trials = load_study("layer_importance").trials(scale, 1)
+    trials = [trial.spec for trial in load_study("layer_importance").trials(scale, 1)]
     real = [trial for trial in trials if trial.direction == "real"]
     transfers = [trial for trial in trials if trial.direction == "synthetic->real"][:2]
     for trial in (*real, *transfers):

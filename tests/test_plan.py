@@ -15,7 +15,7 @@ from orchestrator.cost import cohort_seconds
 from orchestrator.execute import seconds_to_the_end
 from orchestrator.options import Options
 from orchestrator.overrides import apply_overrides
-from orchestrator.plan import Plan, make_plan, split_cohort
+from orchestrator.plan import Plan, balanced, make_plan, split_cohort
 from orchestrator.plan_view import plan_document
 from orchestrator.run import run_study
 from orchestrator.store import Store
@@ -161,6 +161,27 @@ def test_a_cohort_can_be_cut_into_any_number_of_pieces(pieces: int, store: Store
     cut = split_cohort(members, pieces, SCALE.rates)
     assert len(cut) == pieces
     assert [spec for piece in cut for spec in piece] == members
+
+
+@pytest.mark.parametrize(("cohorts", "slots"), [(3, 2), (1, 8), (2, 3), (5, 4)])
+def test_no_slot_idles_for_long_while_another_has_a_cohort_left(cohorts: int, slots: int, store: Store) -> None:
+    members = [spec for spec in planned(store, seeds=cohorts).trials if spec.direction == "synthetic->real"]
+    whole = [[spec for spec in members if spec.seed == seed] for seed in range(cohorts)]
+    pieces = balanced(whole, slots, SCALE.rates)
+    assert sorted(s.fingerprint for piece in pieces for s in piece) == sorted(s.fingerprint for s in members)
+    work = sum(cohort_seconds(piece, SCALE.rates) for piece in pieces)
+    busy = [0.0] * slots
+    for seconds in sorted((cohort_seconds(piece, SCALE.rates) for piece in pieces), reverse=True):
+        busy[busy.index(min(busy))] += seconds
+    # Eight slots share 17 members, of which a shallow one costs nearly a whole training: they do not come out even.
+    assert max(busy) < 1.35 * work / slots
+    assert work < 1.6 * sum(cohort_seconds(piece, SCALE.rates) for piece in whole)
+
+
+def test_cohorts_that_fill_the_slots_evenly_are_left_whole(store: Store) -> None:
+    members = [spec for spec in planned(store, seeds=2).trials if spec.direction == "synthetic->real"]
+    whole = [[spec for spec in members if spec.seed == seed] for seed in range(2)]
+    assert balanced(whole, 2, SCALE.rates) == whole
 
 
 def test_sharing_a_trunk_is_estimated_cheaper_than_training_apart(store: Store) -> None:
