@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from datagen.errors import InputError
 from datagen.identity import Spec, derived_seed, identity, runtime
@@ -27,6 +28,10 @@ class DatasetSpec(Spec, ABC):
     def title(self) -> str:
         """Name and label."""
         return f"{self.name} {self.label}".strip()
+
+    def described(self) -> dict[str, Any]:
+        """The identity fields and the name, spelled out."""
+        return {"name": self.name, **super().described()}
 
     @property
     @abstractmethod

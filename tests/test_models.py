@@ -109,7 +109,7 @@ def test_timm_loads_the_weights_by_checkpoint_path(model: str, head: str, tmp_pa
     [
         (LAYERS["resnet50_slim"][1:], "misses"),
         ((Layer("again", ("layer1.0",)), *LAYERS["resnet50_slim"]), "twice"),
-        ((Layer("stem", ("conv0",)), *LAYERS["resnet50_slim"]), "has no module 'conv0'"),
+        ((Layer("stem", ("conv0",)), *LAYERS["resnet50_slim"]), "names conv0, which the network does not have"),
     ],
 )
 def test_a_wrong_layer_list_is_an_error_at_start(

@@ -111,7 +111,9 @@ def test_alpha_and_format_are_settings(spec: StylizedDataset, image_folders: Pat
 def test_half_precision_draws_nearly_the_same(
     spec: StylizedDataset, image_folders: Path, drawn: list[ImageRow]
 ) -> None:
-    rows = StylePainter(replace(spec, precision="bfloat16"), "cpu", image_folders / "train").draw(range(16))
+    half = replace(spec, precision="bfloat16")
+    vars(half)["fingerprint"] = spec.fingerprint  # So that each image takes the same style: seeds come from the set.
+    rows = StylePainter(half, "cpu", image_folders / "train").draw(range(16))
     differences = [np.abs(colors(a).astype(int) - colors(b)).mean() for a, b in zip(rows, drawn, strict=False)]
     assert 0 < np.mean(differences) < 6
 
