@@ -1,5 +1,6 @@
 # make sweep   the pocket layer-importance study, from nothing to figure
 # make test    lint, types and tests
+# make bench   views, input, training step and drawing beside what a user would run instead; tables in benchmarks/
 # make faults  kills, full disks and absent servers, and what they cost: about a quarter of an hour on two cores
 # make scale   5,000 trials that do nothing, through plan, Ray, MLflow and report
 PYTHON ?= python3
@@ -19,7 +20,7 @@ lint: .venv/ready
 	$(BIN)/mypy orchestrator trainables datagen experiments benchmarks
 
 bench: .venv/ready
-	$(BIN)/python -m benchmarks.sweep
+	$(BIN)/python -m benchmarks.tables views input train_step generate
 
 faults: .venv/ready
 	$(BIN)/python -m benchmarks.faults

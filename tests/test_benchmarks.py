@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from click.testing import CliRunner
 
 from benchmarks import profile, train_step
+from benchmarks.tables import with_tables
 from orchestrator.catalog import load_scale, load_study
 from orchestrator.store import Store
 from trainables.data import load_images
@@ -70,3 +72,19 @@ def test_the_pictures_of_the_full_size_stay_encoded(tmp_path: Path) -> None:
     images = load_images(tmp_path)
     assert not isinstance(images.images, torch.Tensor)
     assert [tuple(image.shape) for image in images.images[torch.arange(2)]] == [(3, 360, 480), (3, 361, 481)]
+
+
+def test_a_benchmarks_tables_replace_the_last_runs_between_their_markers() -> None:
+    readme = "before\n<!-- views -->\nold\n<!-- end of views -->\nafter\n"
+    assert with_tables(readme, "views", "round 1 of 5\n\n| a | b |\n") == (
+        "before\n<!-- views -->\n| a | b |\n<!-- end of views -->\nafter\n"
+    )
+    with pytest.raises(ValueError, match="no markers for input"):
+        with_tables(readme, "input", "")
+
+
+def test_the_readme_has_a_place_for_every_table_that_make_bench_writes() -> None:
+    root = Path(__file__).parent.parent
+    names = re.findall(r"benchmarks\.tables (.*)", (root / "Makefile").read_text())[0].split()
+    for name in names:
+        with_tables((root / "benchmarks/README.md").read_text(), name, "")
