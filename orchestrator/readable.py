@@ -50,6 +50,7 @@ def against_baseline(change: float, p: float) -> str:
     """A difference from the baseline and what its test says, in words; `p` is corrected, NaN if not tested."""
     if pd.isna(change):
         return ""
+    change = round(change, 1) + 0.0  # No "-0.0".
     if pd.isna(p):
         return f"{change:+.1f}, not tested"
     if p >= SIGNIFICANCE:

@@ -232,7 +232,12 @@ class Scale:
 
 def point_label(values: Mapping[str, Any]) -> str:
     """What tells a point from its neighbours, for example "augmix guidance=7.5"; words stand without their key."""
-    return " ".join(
-        str(value) if isinstance(value, str) else f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
-        for key, value in values.items()
-    )
+    return " ".join(word for key, value in values.items() if (word := _word(key, value)))
+
+
+def _word(key: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return key if value else ""
+    if isinstance(value, str):
+        return value
+    return f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
