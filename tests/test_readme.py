@@ -11,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.catalog import load, study_names
+from orchestrator.plan import make_plan
+from orchestrator.store import Store
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 COMMANDS = sorted(
@@ -60,3 +64,18 @@ def test_every_file_and_folder_that_the_readme_names_exists() -> None:
 
 def test_ci_runs_the_readmes_own_test_command() -> None:
     assert "make test" in (ROOT / ".ci/run").read_text()
+
+
+def test_the_readmes_own_study_can_be_planned_and_names_what_it_lacks(tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    path = tmp_path / "my_study.py"
+    path.write_text(code)
+    plan = make_plan(*load(str(path), None), 1, Store(tmp_path / "store").open())
+    assert [trial.spec.title for trial in plan.grid][:3] == ["real s0", "synthetic s0", "synthetic->real N=1 s0"]
+    assert len(plan.grid) == 7 and {spec.depth for spec in plan.trials} == {6}
+    assert any("store/imported/birds" in sentence for sentence in plan.lacking)
+
+
+@pytest.mark.parametrize("study", study_names())
+def test_a_study_reads_in_one_screen(study: str) -> None:
+    assert len((ROOT / f"experiments/{study}.py").read_text().splitlines()) <= 50
