@@ -6,7 +6,7 @@ loading is left out, as a real set takes hours. Rounds of all ways alternate, so
 hits all. On a GPU `--gpu` times the architecture of Stable Diffusion 1.x with random weights (timing does not depend on
 them) by batch size, as diffusers has it, with channels last, and compiled.
 
-Writes benchmarks/generate.json and the table generate.md (with --gpu: generate_gpu.*).
+Writes benchmarks/generate.json (with --gpu: generate_gpu.json) and prints a table.
 """
 
 from __future__ import annotations
@@ -260,7 +260,6 @@ def main(images: int, rounds: int, at_once: int, gpu: bool, batches: str, steps:
     name = "generate_gpu" if gpu else "generate"
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / f"{name}.json", {"machine": _machine(gpu), "rounds": rounds, "rows": rows})
-    (out / f"{name}.md").write_text(table(rows))
     click.echo(table(rows))
 
 
