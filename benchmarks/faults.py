@@ -348,7 +348,6 @@ def main(kills: int, chosen: str | None, seed: int, out: Path) -> None:
     document = {"undisturbed_seconds": round(first.seconds, 1), "seconds": total, "rows": [asdict(row) for row in rows]}
     out.write_text(json.dumps(document, indent=2) + "\n")
     table = markdown(rows)
-    out.with_suffix(".md").write_text(table + "\n")
     click.echo(f"\n{table}\n\n{total} s in all")
     sys.exit(0 if all(row.equal and not row.trials_repeated for row in rows if row.runs) else 1)
 
