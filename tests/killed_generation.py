@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from datagen import generate as generation
 from datagen import pocket
-from datagen.shards import MANIFEST, ShardRecord, read_manifest
+from datagen.shards import MANIFEST, read_manifest
 from datagen.spec import GeneratedDataset, MadeDataset
 
 
@@ -58,11 +58,10 @@ def main(folder: Path, kills: int) -> dict[str, Any]:
 
     def draw_here(
         spec: MadeDataset, folder: Path, missing: Sequence[int], *others: Any
-    ) -> Iterator[tuple[int, ShardRecord]]:
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
         painter._folder = folder
         for shard in missing:
-            result = json.loads(painter({"shard": [shard]})["result"][0])
-            yield shard, ShardRecord(**result["record"])
+            yield shard, json.loads(painter({"shard": [shard]})["result"][0])
 
     generation._draw_missing = draw_here  # type: ignore[assignment]
 

@@ -24,7 +24,7 @@ from trainables.statistics import statistics_of
 
 @pytest.fixture
 def folder(image_folders: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(image_folders / "train", tmp_path / "train"))
+    return Path(shutil.copytree(image_folders / "train", tmp_path / "train", ignore=shutil.ignore_patterns(STATISTICS)))
 
 
 def test_sums_are_numpys_mean_and_deviation_whatever_the_images_sizes() -> None:
