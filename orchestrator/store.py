@@ -1,6 +1,6 @@
-"""The store in a folder: every artifact by the fingerprint of its spec, published whole or not at all. It is the record.
+"""The store: every artifact by the fingerprint of its spec, published whole or not at all. It is the record.
 
-A store in an object store is `orchestrator.remote_store`; methods that do nothing here bring and send there.
+One in an object store is `orchestrator.remote_store`; methods that do nothing here bring and send there.
 
 store/
   store.json               the format's version

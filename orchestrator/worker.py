@@ -14,6 +14,7 @@ from ray import tune
 
 from datagen.errors import InputError
 from datagen.identity import fingerprint_of
+from datagen.shards import damaged_files, read_manifest
 from datagen.spec import DatasetSpec, MadeDataset, MixedDataset
 from orchestrator.causes import LOST, MEMORY, understand
 from orchestrator.logs import WorkLog, forget, work_log
@@ -238,9 +239,16 @@ def _folders(store: Store, spec: TrainingSpec) -> dict[str, Path]:
 @functools.lru_cache(maxsize=4)
 def _decoded(folder: Path) -> Any:
     """Images decoded once in a process; Tune reuses its processes from work to work."""
-    from datagen.shards import damaged_files, read_manifest
     from trainables.data import load_images
 
+    return load_images(folder, check_shards)
+
+
+def check_shards(folder: Path) -> None:
+    """Compares every byte of a data set's shards with their checksums, as the first process of a node does.
+
+    Raises:
+        InputError: one differs.
+    """
     if complaints := damaged_files(folder, read_manifest(folder).shards, checksums=True):
         raise InputError(f"{complaints[0]}. Run the same command with --repair to have it made again.")
-    return load_images(folder)
