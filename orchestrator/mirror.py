@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+from rich.console import Console
 
 from datagen.errors import InputError
 from datagen.shards import MANIFEST, file_sha256
@@ -24,6 +25,10 @@ BESIDE = ("statistics.json", "summary.json")
 """Small files of a data set that its manifest does not list."""
 SMALL = (MANIFEST, "model.json", *BESIDE, "search.json", "speed.json")
 """Files that are always mirrored: by them plans and reports are made."""
+
+
+MANY = 200
+"""Artifacts that take longer to learn of than a reader should wait without a word: about 50 a second and connection."""
 
 
 def cache_folder(address: str) -> Path:
@@ -50,7 +55,10 @@ class Mirror:
                 self._forget_if_gone(manifest)
         small = [item for key, item in found.items() if key.rpartition("/")[2] in SMALL]
         manifests = [item for item in small if item.key.endswith(MANIFEST)]
-        each(self._bring_small, [item for item in manifests if not self._is_current(item)])
+        new = [item for item in manifests if not self._is_current(item)]
+        if len(new) > MANY:
+            Console(stderr=True).print(f"Reading what is new in {self.bucket.address}: {len(new):,} artifacts")
+        each(self._bring_small, new)
         each(self._bring_small, [item for item in small if not self._is_current(item)])
         try:
             self._bring_small(self.bucket.item("speed.json"))

@@ -105,6 +105,7 @@ def make_ready(make: Callable[[bool], Plan], store: Store, options: Options, con
         console: where removed parts are named.
     """
     if options.repair:
+        console.print("Checking every byte that the study has in the store")
         for complaint in repair(make(False), store):
             console.print(f"{complaint}; it will be made again.", highlight=False)
     for name in options.force:
