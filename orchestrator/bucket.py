@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SCHEMES = ("s3", "gs", "az")
-PATIENCE = {
+PATIENCE: dict[str, Any] = {
     "retry_timeout": timedelta(seconds=60),
     "max_retries": 40,
     "backoff": {"init_backoff": timedelta(seconds=0.2), "max_backoff": timedelta(seconds=5), "base": 2},
@@ -80,12 +80,12 @@ class Bucket:
             self._opened = self._open(PATIENCE)
         return self._opened
 
-    def _open(self, retries: dict[str, Any]) -> Any:
+    def _open(self, retries: Any) -> Any:
         from obstore.store import from_url
 
         # Whoever names an endpoint without TLS wants it: a server on the loopback, or in a rack of one's own.
         plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
-        options = {"connect_timeout": "4s", "timeout": "10 minutes", "allow_http": plain}
+        options: Any = {"connect_timeout": "4s", "timeout": "10 minutes", "allow_http": plain}
         with _as_errors(self.address):
             return from_url(self.address, client_options=options, retry_config=retries)
 
