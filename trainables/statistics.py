@@ -23,11 +23,12 @@ class PixelStatistics:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
-    def normalized(self, images: Tensor) -> Tensor:
-        """Pixels [batch, 3, height, width] in 0..255 to float32 of mean 0 and deviation 1, channels last."""
+    def normalized(self, images: Tensor, out: Tensor | None = None) -> Tensor:
+        """Pixels [batch, 3, height, width] in 0..255 to float32 of mean 0 and deviation 1, channels last, or in `out`."""
         mean = torch.tensor(self.mean, device=images.device).view(3, 1, 1) * 255
         std = torch.tensor(self.std, device=images.device).view(3, 1, 1) * 255
-        return ((images.float() - mean) / std).contiguous(memory_format=torch.channels_last)
+        result = images.to(torch.float32, copy=True).sub_(mean).div_(std)
+        return result.contiguous(memory_format=torch.channels_last) if out is None else out.copy_(result)
 
 
 IMAGENET = PixelStatistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -81,10 +82,12 @@ def _normalized(pixels: Tensor, statistics: PixelStatistics) -> Tensor:
     size = max(1, BLOCK_BYTES // (4 * pixels[0].numel()))
     if pixels.device.type != "cpu" or size >= len(pixels):
         return statistics.normalized(pixels)
-    result = torch.empty(pixels.shape, memory_format=torch.channels_last)
+    batch, channels, height, width = pixels.shape
+    # Numpy asks for large pages: torch's small ones take half of the time of normalizing, when they are first touched.
+    result = torch.from_numpy(np.empty((batch, height, width, channels), np.float32)).permute(0, 3, 1, 2)
 
     def normalize(part: tuple[Tensor, Tensor]) -> None:
-        part[1].copy_(statistics.normalized(part[0]))
+        statistics.normalized(part[0], out=part[1])
 
     in_threads(normalize, list(zip(pixels.split(size), result.split(size), strict=True)))
     return result

@@ -6,21 +6,32 @@ from functools import cache
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 PASSES, LARGEST_RADIUS, REACH = 3, 2.0, 2
 """Box blurs a direction; the widest Gaussian, in pixels, and how far its box reaches to each side."""
-SMALL = 4 * PASSES * REACH + 1
+MARGIN = PASSES * REACH
+"""Pixels to each side that a blurred one depends on."""
+SMALL = 4 * MARGIN + 1
 """Side of a matrix that has all that larger ones have: both ends, and one line between that no end touches."""
+LEAST_TILE = 16
+"""Lines blurred together; in fewer, the margins are most of the work."""
 
 
 def blurred(images: Tensor, lines: Tensor) -> Tensor:
     """Pillow's `GaussianBlur` of images [batch, 3, size, size] float32; `lines` are their `blur_lines`.
 
-    By a matrix for each direction. Pillow rounds after each of its six passes, which leaves up to three levels of
-    difference.
+    By products of matrices, for a tile of lines and those within reach of it at a time: of a matrix for 224 lines nine
+    tenths are zeros. Pillow rounds after each of its six passes, which leaves up to three levels of difference.
     """
-    matrices = blur_matrices(lines, images.shape[-1])
-    return (matrices[:, None] @ images @ matrices.transpose(1, 2)[:, None]).add_(0.5)
+    batch, channels, size, _ = images.shape
+    tiles = tile_matrices(lines, size)
+    tile, reached = tiles.shape[2:]
+    rows = functional.pad(images, (0, 0, MARGIN, MARGIN)).unfold(2, reached, tile)
+    images = (tiles[:, None] @ rows.transpose(3, 4)).view(batch, channels * size, size)
+    columns = functional.pad(images, (MARGIN, MARGIN)).unfold(2, reached, tile)
+    blurred_columns = columns.transpose(1, 2) @ tiles.transpose(2, 3)
+    return blurred_columns.add_(0.5).transpose(1, 2).reshape(batch, channels, size, size)
 
 
 def blur_lines(radii: Tensor, size: int) -> Tensor:
@@ -30,6 +41,25 @@ def blur_lines(radii: Tensor, size: int) -> Tensor:
     """
     box = box_matrices(radii, min(size, SMALL))
     return box @ box @ box
+
+
+def tile_matrices(lines: Tensor, size: int) -> Tensor:
+    """The same for each tile of a line of `size` pixels: [batch, tiles, tile, MARGIN + tile + MARGIN].
+
+    What is beyond the line's ends has no weight.
+    """
+    tile = tile_of(size)
+    count = size // tile
+    # All tiles but the first and the last are alike.
+    some = min(count, 3)
+    matrices = functional.pad(blur_matrices(lines, some * tile), (MARGIN, MARGIN))
+    parts = [matrices[:, n * tile : (n + 1) * tile, n * tile : (n + 1) * tile + 2 * MARGIN] for n in range(some)]
+    return torch.stack(parts[:1] + parts[1:2] * (count - some) + parts[1:], dim=1)
+
+
+def tile_of(size: int) -> int:
+    """The least length from `LEAST_TILE` that divides `size`, or all of it."""
+    return next((length for length in range(LEAST_TILE, size) if size % length == 0), size)
 
 
 def blur_matrices(lines: Tensor, size: int) -> Tensor:

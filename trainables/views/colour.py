@@ -1,7 +1,7 @@
 """Colour operators on whole batches, each sample with its own parameters: the arithmetic of Pillow, on any device.
 
 Images are [batch, 3, height, width] float32 and hold whole numbers in 0..255, as do the results; parameters are [batch]
-float32. All but `hue` equal Pillow's results on 8-bit images, but for pixels (fewer than 1 in 100) where a float32
+float32. `OPERATORS` may use the memory of the images they are given for their result. All but `hue` equal Pillow's results on 8-bit images, but for pixels (fewer than 1 in 100) where a float32
 rounding decides between two levels. Pillow turns hue in 256 steps on 8-bit HSV; `hue` is exact, as torchvision's on
 tensors. There is no `torch.where` here: on a CPU it takes 20 times as long as arithmetic on a mask.
 """
@@ -17,7 +17,7 @@ from torch import Tensor
 
 def brightness(images: Tensor, factors: Tensor) -> Tensor:
     """`factors` times the image, rounded down."""
-    return images.mul(_each(factors)).clamp_(0, 255).floor_()
+    return images.mul_(_each(factors)).clamp_(0, 255).floor_()
 
 
 def contrast(images: Tensor, factors: Tensor) -> Tensor:
@@ -26,36 +26,31 @@ def contrast(images: Tensor, factors: Tensor) -> Tensor:
     # Whole numbers below 2^24 add up exactly in float32, in whatever order; larger images need float64.
     dtype = torch.float32 if pixels * 255 < 2**24 else torch.float64
     means = _each((_grey(images).sum((1, 2), dtype=dtype).double() / pixels + 0.5).floor().float())
-    return images.sub(means).mul_(_each(factors)).add_(means).clamp_(0, 255).floor_()
+    return images.sub_(means).mul_(_each(factors)).add_(means).clamp_(0, 255).floor_()
 
 
 def saturation(images: Tensor, factors: Tensor) -> Tensor:
     """Blends the image with its grey, which has factor 0."""
-    return torch.lerp(_grey(images)[:, None], images, _each(factors)).clamp_(0, 255).floor_()
+    return torch.lerp(_grey(images)[:, None], images, _each(factors), out=images).clamp_(0, 255).floor_()
 
 
 def hue(images: Tensor, shifts: Tensor) -> Tensor:
     """Turns the hue of the image by `shifts` of the whole circle, -1/6 to 1/6; value and chroma stay.
 
-    In HSV's hexagon, in sixths of the circle: a channel is full within 1 of its centre (red 0, green 2, blue 4), gone
-    beyond 2, and linear between.
+    HSV's hexagon without its angles: turned by d of the six sixths towards the channel before it, a channel x with next
+    y and last z becomes x - y + (2d - 1) z + (1 - d) (least + greatest), cut to least .. greatest; the other way y and
+    z change places. In each sixth of the circle that is the line which the channel follows there.
     """
     red, green, blue = images.unbind(1)
-    lowest = torch.minimum(torch.minimum(red, green), blue)
-    chroma = torch.maximum(torch.maximum(red, green), blue).sub_(lowest)
-    # The channel that is lowest tells the third of the circle: 0..2 if blue is, 2..4 if red, 4..6 if green.
-    position = torch.lerp(
-        (green - red).add_(chroma),
-        torch.lerp(
-            (blue - green).add_(chroma, alpha=3), (red - blue).add_(chroma, alpha=5), (red - lowest).clamp_(max=1)
-        ),
-        (blue - lowest).clamp_(max=1),
-    )
-    position.div_(chroma.clamp(min=1)).add_(6 * shifts[:, None, None])
-    centres = torch.arange(0, 6, 2, dtype=images.dtype, device=images.device)[:, None, None]
-    # | |x| - 3 | - 1, cut to 0..1, is the hexagon's line for x in -7..7.
-    turned = (position[:, None] - centres).abs_().sub_(3).abs_().clamp_(1, 2)
-    return turned.mul_(chroma[:, None]).add_((lowest - chroma).add_(0.5)[:, None]).floor_()
+    least = torch.minimum(torch.minimum(red, green), blue)
+    greatest = torch.maximum(torch.maximum(red, green), blue)
+    parts = (6 * shifts).abs()
+    sums = (least + greatest).mul_((1 - parts)[:, None, None]).add_(0.5)
+    one, part, minus = torch.ones_like(parts), 2 * parts - 1, -torch.ones_like(parts)
+    following, previous = torch.where(shifts < 0, part, minus), torch.where(shifts < 0, minus, part)
+    circulant = torch.stack([one, following, previous, previous, one, following, following, previous, one], 1)
+    turned = torch.bmm(circulant.view(-1, 3, 3), images.flatten(2)).view_as(images).add_(sums[:, None])
+    return torch.clamp(turned, least[:, None], greatest[:, None], out=turned).floor_()
 
 
 OPERATORS: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (brightness, contrast, saturation, hue)
