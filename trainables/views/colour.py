@@ -44,12 +44,13 @@ def hue(images: Tensor, shifts: Tensor) -> Tensor:
     red, green, blue = images.unbind(1)
     least = torch.minimum(torch.minimum(red, green), blue)
     greatest = torch.maximum(torch.maximum(red, green), blue)
-    parts = (6 * shifts).abs()
-    sums = (least + greatest).mul_((1 - parts)[:, None, None]).add_(0.5)
-    one, part, minus = torch.ones_like(parts), 2 * parts - 1, -torch.ones_like(parts)
-    following, previous = torch.where(shifts < 0, part, minus), torch.where(shifts < 0, minus, part)
-    circulant = torch.stack([one, following, previous, previous, one, following, following, previous, one], 1)
-    turned = torch.bmm(circulant.view(-1, 3, 3), images.flatten(2)).view_as(images).add_(sums[:, None])
+    # Where it is not turned that way, 2d - 1 is the -1 that the formula wants.
+    following, previous = (-6 * shifts).clamp_(min=0), (6 * shifts).clamp_(min=0)
+    sums = torch.add(least, greatest).mul_((1 - following - previous).view(-1, 1, 1)).add_(0.5)
+    row = [torch.ones_like(shifts), 2 * following - 1, 2 * previous - 1]
+    circulant = torch.stack([row[(column - channel) % 3] for channel in range(3) for column in range(3)], 1)
+    turned = torch.bmm(circulant.view(-1, 3, 3), images.flatten(2)).view_as(images)
+    turned.add_(sums[:, None])
     return torch.clamp(turned, least[:, None], greatest[:, None], out=turned).floor_()
 
 
@@ -87,4 +88,4 @@ def _grey(images: Tensor) -> Tensor:
 
 
 def _each(parameters: Tensor) -> Tensor:
-    return parameters[:, None, None, None]
+    return parameters.view(-1, 1, 1, 1)
