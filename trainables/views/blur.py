@@ -14,7 +14,7 @@ MARGIN = PASSES * REACH
 SMALL = 4 * MARGIN + 1
 """Side of a matrix that has all that larger ones have: both ends, and one line between that no end touches."""
 TILE = 32
-"""Pixels of a line that are blurred together: with fewer, copying the margins takes over; with more, multiplying by 0."""
+"""Pixels of a line that are blurred together: with fewer, margins are copied more; with more, zeros are multiplied."""
 
 
 def blurred(images: Tensor, tiles: Tensor) -> Tensor:
