@@ -40,8 +40,8 @@ def hue(images: Tensor, shifts: Tensor) -> Tensor:
     """Turns the hue of the image by `shifts` of the whole circle, -1/6 to 1/6; value and chroma stay.
 
     HSV's hexagon without its angles: turned forwards by d of the six sixths, a channel x with the next y and the one
-    after it z (red, green, blue, red) becomes x - y + (2d - 1) z + (1 - d) (least + greatest), cut to least .. greatest;
-    backwards, y and z change places. In each sixth of the circle that is the line which the channel follows there.
+    after it z (red, green, blue, red) becomes x - y + (2d - 1) z + (1 - d) (least + greatest), cut to least and
+    greatest; backwards, y and z change places. In each sixth of the circle the channel follows that line.
     """
     red, green, blue = images.unbind(1)
     least = torch.minimum(torch.minimum(red, green), blue)

@@ -34,10 +34,11 @@ def resampled(images: Tensor | Sequence[Tensor], boxes: Tensor, flips: Tensor, s
     pixels = result.numpy()  # It mirrors while it copies.
 
     def resample(number: int) -> None:
+        image = images[number][None]
         for crop, ((top, left, height, width), flip) in enumerate(
             zip(all_boxes[number], all_flips[number], strict=True)
         ):
-            part = images[number][None, :, top : top + height, left : left + width]
+            part = image[..., top : top + height, left : left + width]
             resized = _resize(part, size, mode)[0].numpy()
             pixels[crop, number] = resized[..., ::-1] if flip else resized
 
