@@ -117,6 +117,11 @@ class Worker:
         theirs.close()
         self._pipe.recv()
 
+    @property
+    def process_id(self) -> int | None:
+        """The process's number."""
+        return self._process.pid
+
     def send(self, shards: list[int]) -> None:
         """Has shards drawn."""
         self._pipe.send(shards)
