@@ -21,6 +21,7 @@ from datagen.errors import InputError
 from datagen.generators import DiffusionPainter, TextToImage
 from datagen.painters import painter_for
 from datagen.pipeline_folders import PIPELINES, adapter_file, pipeline_class, weights_variant
+from datagen.pipelines import look_up_on_the_host
 from datagen.shards import ImageRow, publish_dataset, read_manifest
 from datagen.source_rows import SourceRows
 from datagen.spec import DiffusionDataset, GeneratedDataset, OracleDataset, RealDataset
@@ -201,6 +202,26 @@ def test_a_compiled_denoiser_keeps_deep_features_too(folders: dict[str, Path], m
     painter: Any = painter_for(replace(spec, compile=True), "cpu")
     assert painter.draw([(0, 0), (1, 0)]) == expected
     assert compiled == [painter._pipeline.unet, painter._pipeline.vae.decoder]
+
+
+@pytest.mark.parametrize("scheduler", ["pndm", "ddim"])
+def test_schedulers_take_timesteps_from_the_hosts_copy(scheduler: str, folders: dict[str, Path]) -> None:
+    spec = spec_of("image_to_image", folders, steps=10, strength=0.5, scheduler=scheduler)  # Begins in the middle.
+    expected = drawn(spec, [0], folders)
+    taken: list[int] = []
+    painter: Any = painter_for(spec, "cpu", folders["source"])
+    used = painter._pipeline.scheduler
+    step = used.step
+
+    def note(model_output: torch.Tensor, timestep: torch.Tensor, *arguments: Any, **options: Any) -> Any:
+        assert timestep.untyped_storage().data_ptr() != used.timesteps.untyped_storage().data_ptr()
+        taken.append(int(timestep))
+        return step(model_output, timestep, *arguments, **options)
+
+    used.step = note
+    look_up_on_the_host(used)
+    assert painter.draw([0]) == expected
+    assert taken == used.timesteps.tolist()[-len(taken) :]
 
 
 @pytest.mark.parametrize(
