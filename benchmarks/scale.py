@@ -5,7 +5,7 @@
 A trial reports one epoch and publishes a model without weights; progress, status and MLflow are told as in a sweep.
 Ray Tune's own cost is measured in the same run, on the same cluster: trials that report once, with processes reused. Of
 both the first `--warmup` trials are not counted, for processes start. The overhead is what a trial of mindgap's takes
-longer than one of those, until the last is in MLflow. `python -m benchmarks.tables scale` writes the table into the README.
+longer than one of those, until the last is in MLflow. `python -m benchmarks.tables scale` puts it into the README.
 """
 
 from __future__ import annotations
