@@ -2,7 +2,7 @@
 # make test    lint, types and tests
 # make bench   views, input, training step and drawing beside what a user would run instead; tables in benchmarks/
 # make faults  kills, full disks and absent servers, and what they cost: about a quarter of an hour on two cores
-# make scale   5,000 trials that do nothing, through plan, Ray, MLflow and report
+# make scale   5,000 trials that do nothing, through plan, Ray, MLflow and report; table in benchmarks/
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -26,7 +26,7 @@ faults: .venv/ready
 	$(BIN)/python -m benchmarks.faults
 
 scale: .venv/ready
-	$(BIN)/python -m benchmarks.scale
+	$(BIN)/python -m benchmarks.tables scale
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

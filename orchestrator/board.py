@@ -7,9 +7,11 @@ the checkpoint of the whole.
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -23,6 +25,9 @@ from trainables.spec import TrainingSpec
 RETRY_PAUSES = (2.0, 10.0, 60.0)
 """Seconds before a lost work is tried again; after as many losses without progress it has failed. A store or a node
 that is away for half a minute is outlasted."""
+AHEAD_SECONDS = 5.0
+"""After so long without a start one training more than there is room for is handed out: it makes a cluster grow that
+can, and uses a node that joins. No sooner: each costs Ray a placement group, in vain if a process ends first."""
 
 
 class Watcher(Protocol):
@@ -82,13 +87,92 @@ class Outcome:
 
 @dataclass(eq=False)
 class _Entry:
-    """A work on the board: how often it was lost without progress, how far it came, and when it may start again."""
+    """A work on the board.
+
+    Attributes:
+        work: the work.
+        priority: seconds of the longest chain of works that begins with it.
+        losses: how often it was lost without progress.
+        furthest: how far it came, epochs or images.
+        not_before: when it may start again, by the monotonic clock.
+        lacks: what it needs and nobody has made yet.
+    """
 
     work: Work
     priority: float
     losses: int = 0
     furthest: float = 0.0
     not_before: float = 0.0
+    lacks: set[str] = field(default_factory=set)
+
+
+class _Waiting:
+    """The works that wait: those that lack something by what they lack, the others in order, by the room they take.
+
+    With thousands of works a look at each, whenever Ray asks for one, is what costs most.
+    """
+
+    def __init__(self) -> None:
+        self._blocked: dict[str, list[_Entry]] = defaultdict(list)
+        self._ready: dict[int, list[tuple[float, int, _Entry]]] = defaultdict(list)
+        self._paused: list[_Entry] = []
+        self._entries: dict[int, _Entry] = {}
+        self._juniors, self._seniors = itertools.count(), itertools.count(-1, -1)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[_Entry]:
+        return iter(self._entries.values())
+
+    def add(self, entry: _Entry, made: Set[str], *, senior: bool = False) -> None:
+        """Adds a work after those of its own priority, or, as their senior, before them."""
+        self._entries[id(entry)] = entry
+        entry.lacks = set(entry.work.needs - made)
+        for fingerprint in entry.lacks:
+            self._blocked[fingerprint].append(entry)
+        if not entry.lacks:
+            self._line_up(entry, senior)
+
+    def _line_up(self, entry: _Entry, senior: bool) -> None:
+        if entry.not_before > time.monotonic():
+            self._paused.append(entry)
+        else:
+            place = next(self._seniors if senior else self._juniors)
+            heapq.heappush(self._ready[_room(entry.work)], (-entry.priority, place, entry))
+
+    def take(self, has_room: Callable[[int], bool]) -> _Entry | None:
+        """Removes the first work that lacks nothing, is not paused and for which there is room; None if none is."""
+        paused, self._paused = self._paused, []
+        for entry in paused:
+            self._line_up(entry, senior=True)
+        lines = [line for room, line in self._ready.items() if line and has_room(room)]
+        if not lines:
+            return None
+        _, _, entry = heapq.heappop(min(lines))
+        del self._entries[id(entry)]
+        return entry
+
+    def made(self, fingerprints: Iterable[str]) -> None:
+        """Lets those go on that have waited for these artifacts alone."""
+        for fingerprint in fingerprints:
+            for entry in self._blocked.pop(fingerprint, ()):
+                entry.lacks.discard(fingerprint)
+                if not entry.lacks and id(entry) in self._entries:
+                    self._line_up(entry, senior=False)
+
+    def give_up(self, fingerprints: Iterable[str]) -> list[_Entry]:
+        """Removes those that need one of these artifacts, which will never be."""
+        lost = [entry for fingerprint in fingerprints for entry in self._blocked.pop(fingerprint, ())]
+        return [entry for entry in lost if self._entries.pop(id(entry), None)]
+
+
+def _room(work: Work) -> int:
+    """What a work takes: 0 for a data set, whose actors Ray Data cares for; 1 training in Tune's process; or workers.
+
+    The latter are started by the work's own process, which itself takes nothing.
+    """
+    return work.workers if work.members else 0
 
 
 class Board:
@@ -105,9 +189,13 @@ class Board:
         search: SearchRun | None = None,
     ) -> None:
         chains = longest_chains(work)
-        self._waiting = sorted((_Entry(item, chains[id(item)]) for item in work), key=lambda entry: -entry.priority)
-        self._running: dict[str, _Entry] = {}
         self._made: set[str] = set()
+        self._waiting = _Waiting()
+        for item in work:
+            self._waiting.add(_Entry(item, chains[id(item)]), self._made)
+        self._running: dict[str, _Entry] = {}
+        self._starting: set[str] = set()
+        self._last_start = time.monotonic()
         self._slots, self._watchers, self._fail_fast, self._pauses = slots, watchers, fail_fast, pauses
         self._search = search
         self.outcome = Outcome()
@@ -146,6 +234,10 @@ class Board:
             work = self._take_ready(trial_id)
         return work
 
+    def _released(self, trial_id: str) -> _Entry | None:
+        self._starting.discard(trial_id)
+        return self._running.pop(trial_id, None)
+
     def _add_suggestion(self) -> None:
         """Puts what a search suggests next on the board: never more than can run, for results guide suggestions."""
         assert self._search is not None
@@ -157,25 +249,29 @@ class Board:
         self._tell("works_added", works)
 
     def _take_ready(self, trial_id: str) -> Work | None:
-        now = time.monotonic()
-        for position, entry in enumerate(self._waiting):
-            if entry.not_before <= now and entry.work.needs <= self._made and self._has_room(entry.work):
-                self._running[trial_id] = self._waiting.pop(position)
-                return entry.work
-        return None
+        entry = self._waiting.take(self._has_room)
+        if entry is None:
+            return None
+        self._running[trial_id] = entry
+        self._starting.add(trial_id)
+        return entry.work
 
-    def _has_room(self, work: Work) -> bool:
-        """Whether the workers that `work` starts itself will fit; one that trains in Tune's process is Tune's care.
+    def _has_room(self, room: int) -> bool:
+        """Whether a work that takes `room` may be handed out.
 
-        Two distributed trainings that each hold a part of the cluster would wait for each other for ever.
+        Two distributed trainings that each hold a part of the cluster would wait for each other for ever. Trainings in
+        Tune's process wait for their turn there: one may be handed out ahead, see `AHEAD_SECONDS`.
         """
-        if work.workers == 1:
+        if room == 0:
             return True
-        busy = sum(other.work.workers for other in self._running.values() if other.work.workers > 1)
-        return busy + work.workers <= self._slots
+        taken = sum(taken for entry in self._running.values() if ((taken := _room(entry.work)) == 1) == (room == 1))
+        idle = not self._starting and time.monotonic() - self._last_start > AHEAD_SECONDS
+        return taken + room <= self._slots or (room == 1 and idle)
 
     def started(self, trial_id: str) -> None:
         """A worker has taken up the work."""
+        self._last_start = time.monotonic()
+        self._starting.discard(trial_id)
         if entry := self._running.get(trial_id):
             self._tell("work_started", entry.work)
 
@@ -188,15 +284,17 @@ class Board:
 
     def done(self, trial_id: str) -> None:
         """The work has ended well."""
-        if entry := self._running.pop(trial_id, None):
-            self._made |= {spec.fingerprint for spec in entry.work.makes}
+        if entry := self._released(trial_id):
+            made = {spec.fingerprint for spec in entry.work.makes}
+            self._made |= made
+            self._waiting.made(made)
             self.outcome.done.append(entry.work)
             self._settle(entry.work, DONE)
             self._tell("work_ended", entry.work, None)
 
     def stops_early(self, trial_id: str, epoch: int) -> None:
         """The work was stopped by its search: it is not finished, and not to be."""
-        if entry := self._running.pop(trial_id, None):
+        if entry := self._released(trial_id):
             self._settle(entry.work, STOPPED)
             self._tell("work_stopped", entry.work, epoch)
 
@@ -212,12 +310,12 @@ class Board:
 
     def put_back(self, trial_id: str) -> None:
         """The work was stopped, or not even started: it waits again."""
-        if entry := self._running.pop(trial_id, None):
+        if entry := self._released(trial_id):
             self._wait(entry)
 
     def failed(self, trial_id: str, failure: WorkFailed) -> None:
         """The work has failed: it is tried again, divided, or given up, by the cause."""
-        entry = self._running.pop(trial_id, None)
+        entry = self._released(trial_id)
         if entry is None:
             return
         members = entry.work.members
@@ -254,8 +352,7 @@ class Board:
 
     def _wait(self, entry: _Entry) -> None:
         """Puts an entry among the waiting ones, before those of its own priority: it was their senior."""
-        position = next((p for p, other in enumerate(self._waiting) if other.priority <= entry.priority), None)
-        self._waiting.insert(len(self._waiting) if position is None else position, entry)
+        self._waiting.add(entry, self._made, senior=True)
 
     def _give_up(self, work: Work, reason: str) -> None:
         """The work has failed, and with it all that needs what it was to make."""
@@ -265,9 +362,7 @@ class Board:
             self.outcome.reasons |= {spec.fingerprint: why for spec in lost.members}
             self._settle(lost, FAILED)
             self._tell("work_ended", lost, why)
-            fingerprints = {spec.fingerprint for spec in lost.makes}
-            dependents = [entry for entry in self._waiting if entry.work.needs & fingerprints]
-            self._waiting = [entry for entry in self._waiting if not entry.work.needs & fingerprints]
+            dependents = self._waiting.give_up(spec.fingerprint for spec in lost.makes)
             given_up += [(entry.work, f"It needs {lost.title!r}, which failed.") for entry in dependents]
         if self._fail_fast:
             self.stop()

@@ -175,11 +175,12 @@ class _StopAfterReport(_Shared, FIFOScheduler):
     def __init__(self, board: Board, halving: HalvingByBudget | None) -> None:
         super().__init__(board)
         self._halving = halving
+        self._new: deque[Any] = deque()
         self._pending: deque[Any] = deque()
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Notes the order in which the board gives works."""
-        self._pending.append(trial)
+        self._new.append(trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Whether the trial goes on."""
@@ -198,12 +199,20 @@ class _StopAfterReport(_Shared, FIFOScheduler):
         return TrialScheduler.CONTINUE
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        """The trial that waits longest. A stop takes those that wait back."""
+        """The newest trial, else the one that waits longest. A stop takes those that wait back.
+
+        To a trial that is chosen Tune gives a process that has just become free; had one been starting for it, that one
+        is ended. So the newest goes first: with short works no second process would ever come up otherwise.
+        """
         if self._board.stopping:
             for trial in list(tune_controller.get_live_trials()):
                 if trial.status == "PENDING":
                     self._board.put_back(trial.trial_id)
                     tune_controller.stop_trial(trial)
+        while self._new:
+            self._pending.append(self._new.popleft())
+            if self._pending[-1].status == "PENDING":
+                return self._pending[-1]
         # Tune's own choice walks through all trials there ever were, at every step.
         while self._pending and self._pending[0].status != "PENDING":
             self._pending.popleft()
@@ -211,7 +220,7 @@ class _StopAfterReport(_Shared, FIFOScheduler):
 
 
 class _Relay(_Shared, tune.Callback):
-    """Passes on what Tune's trials report."""
+    """Passes on what Tune's trials report, and lets go of what ended ones hold: Tune keeps them all to the end."""
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tells the board."""
@@ -231,6 +240,22 @@ class _Relay(_Shared, tune.Callback):
         """Called when the process died: whatever a work raises, its worker reports."""
         error = trial.get_pickled_error()
         self._board.failed(trial.trial_id, WorkFailed(LOST, describe(error) if error else "its process died"))
+        _lighten(trial)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """The board knows by now."""
+        _lighten(trial)
+
+
+def _lighten(trial: Any) -> None:
+    """Frees what Tune keeps of an ended trial: its work twice, its last report and statistics of it, 20 kB in all."""
+    trial.set_config({})
+    trial.evaluated_params = {}
+    told = trial.run_metadata
+    told.metric_analysis.clear()
+    told.metric_n_steps.clear()
+    # Of a trial without any result of its own Tune prints a line.
+    told.last_result = {key: value for key, value in trial.last_result.items() if key != "config"} | {"report": "told"}
 
 
 def _placement(work: Work, cluster: Cluster) -> tune.PlacementGroupFactory:

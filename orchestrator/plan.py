@@ -41,6 +41,13 @@ class Work:
         """Data-parallel workers of a cohort; 1 for a data set."""
         return self.members[0].workers if self.members else 1
 
+    def __str__(self) -> str:
+        return self.title
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Work:
+        """The work itself, which nothing changes: Tune copies a trial's configuration five times."""
+        return self
+
 
 @dataclass(frozen=True)
 class Plan:

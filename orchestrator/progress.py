@@ -26,8 +26,12 @@ class Progress:
 
     def __init__(self, work: Sequence[Work], console: Console) -> None:
         self._console = console
-        self._share = {item.title: 0.0 for item in work}
-        self._seconds = {item.title: max(item.seconds, 1e-9) for item in work}
+        self._share: dict[str, float] = {}
+        self._seconds: dict[str, float] = {}
+        # Sums over all works, kept up to date: with thousands of works to add them up for each line took longer than
+        # the works.
+        self._done, self._total, self._ended = 0.0, 0.0, 0
+        self.works_added(work)
         self._status: dict[str, str] = {}
         self._started = time.monotonic()
         self._last_line = time.monotonic()
@@ -49,13 +53,12 @@ class Progress:
     def works_added(self, works: Sequence[Work]) -> None:
         """Counts further works in."""
         for item in works:
-            self._share[item.title] = 0.0
-            self._seconds[item.title] = max(item.seconds, 1e-9)
+            self._expect(item, 0.0)
 
     def work_stopped(self, work: Work, epoch: int) -> None:
         """Shows that a search stopped the work."""
         self._status.pop(work.title, None)
-        self._share[work.title] = 1.0
+        self._reach(work.title, 1.0)
         self._line(f"{work.title}: stopped after epoch {epoch}, others with as many images do better")
 
     def work_started(self, work: Work) -> None:
@@ -69,7 +72,7 @@ class Progress:
             share, text = progress.done / progress.total, f"{progress.done} of {progress.total} images"
         else:
             share, text = progress.epoch / progress.epochs, _epoch_text(progress)
-        self._share[work.title] = share
+        self._reach(work.title, share)
         self._status[work.title] = text
         self._line(f"{work.title}: {text}")
 
@@ -83,10 +86,10 @@ class Progress:
     def work_split(self, work: Work, pieces: Sequence[Work], reason: str) -> None:
         """Says that a cohort was divided; its pieces go on from where it was."""
         self._status.pop(work.title, None)
-        share = self._share.pop(work.title, 0.0)
-        self._seconds.pop(work.title, None)
+        share = self._share.get(work.title, 0.0)
+        self._forget(work.title)
         for piece in pieces:
-            self._share[piece.title], self._seconds[piece.title] = share, max(piece.seconds, 1e-9)
+            self._expect(piece, share)
         names = " and ".join(piece.title for piece in pieces)
         self._console.print(
             f"[yellow]{work.title}:[/yellow] {reason}; it goes on as {names}.", highlight=False, soft_wrap=True
@@ -95,7 +98,7 @@ class Progress:
     def work_ended(self, work: Work, failure: str | None) -> None:
         """Shows the end of a work; a failure stays on the screen."""
         self._status.pop(work.title, None)
-        self._share[work.title] = 1.0
+        self._reach(work.title, 1.0)
         if failure:
             self._console.print(f"[red]{work.title} failed:[/red] {failure}", highlight=False)
         else:
@@ -103,9 +106,28 @@ class Progress:
 
     def fraction(self) -> float:
         """The share of the estimated time that is done, 0..1."""
-        total = sum(self._seconds.values())
-        done = sum(self._share[title] * seconds for title, seconds in list(self._seconds.items()))
-        return done / total if total else 1.0
+        return min(1.0, self._done / self._total) if self._total else 1.0
+
+    def _expect(self, work: Work, share: float) -> None:
+        """Counts a work in of which a share is done."""
+        self._forget(work.title)
+        self._share[work.title], self._seconds[work.title] = 0.0, max(work.seconds, 1e-9)
+        self._total += self._seconds[work.title]
+        self._reach(work.title, share)
+
+    def _reach(self, title: str, share: float) -> None:
+        """Notes how much of a work is done, 0..1."""
+        if title in self._share:
+            before, self._share[title] = self._share[title], share
+            self._done += (share - before) * self._seconds[title]
+            self._ended += (share == 1.0) - (before == 1.0)
+
+    def _forget(self, title: str) -> None:
+        """Counts a work out."""
+        if title in self._share:
+            self._reach(title, 0.0)
+            self._total -= self._seconds.pop(title)
+            del self._share[title]
 
     def _remaining(self) -> str:
         fraction, elapsed = self.fraction(), time.monotonic() - self._started
@@ -135,9 +157,8 @@ class Progress:
             table.add_row(title, text)
         if not self._status:
             table.add_row("workers are starting", "")
-        done = sum(share == 1.0 for share in self._share.values())
         elapsed = duration(time.monotonic() - self._started)
-        footer = Text(f"{done} of {len(self._share)} works done, {elapsed} so far, {self._remaining()}")
+        footer = Text(f"{self._ended} of {len(self._share)} works done, {elapsed} so far, {self._remaining()}")
         return Group(table, footer, ProgressBar(total=1.0, completed=self.fraction(), width=60))
 
 

@@ -1,4 +1,4 @@
-"""Records a study in MLflow: one parent run for the study, one child for each trial. The only module that knows MLflow.
+"""Records a study in MLflow: one parent run for the study, one child for each trial.
 
 The sweep process is the only writer, so SQLite serves on a laptop and no worker needs to reach a tracking server. A
 thread of its own does the writing: a slow or absent server delays no training, and fails none.
@@ -15,6 +15,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from orchestrator.scale import REAL
 from orchestrator.secrets import redacted
 from orchestrator.selection import trial_values
 from orchestrator.store import Store, StoredModel
+from orchestrator.tracking_writers import Changes, Writer, find_run, writer_for
 from trainables.report import EpochReport
 from trainables.spec import TrainingSpec
 
@@ -38,8 +40,10 @@ if TYPE_CHECKING:
 EXPERIMENT = "mindgap"
 METRICS = ("top1", "top5", "train_loss", "learning_rate", "seconds")
 """What every epoch has; whatever else is a number is logged too."""
-BATCH = 1000
-"""Metrics in one request: MLflow takes no more."""
+WRITE_SECONDS = 1.0
+"""What happens within that time is written together."""
+LONGEST_TAG, LONGEST_VALUE = 5000, 6000
+"""Characters that MLflow takes, of a tag and of a parameter."""
 RETRY_SECONDS = 60
 """How long a failing write is tried again before it is given up and counted."""
 
@@ -55,23 +59,34 @@ def ui_command(uri: str) -> str:
     return f"look at {shown}" if uri.startswith("http") else f"mlflow ui --backend-store-uri {shown}"
 
 
+@dataclass(slots=True)
+class _TrialRun:
+    """A trial's run: what is still to be written to it, the last epoch logged, and whether it has ended."""
+
+    changes: Changes
+    logged: int = 0
+    ended: bool = False
+
+
 class Tracker:
     """A watcher of `run_plan` that writes what happens to MLflow; use as a context manager."""
 
     def __init__(self, plan: Plan, store: Store, forced: Sequence[TrainingSpec] = ()) -> None:
         self._plan, self._store, self._forced = plan, store, forced
         self._trials = {spec.fingerprint: spec for spec in plan.trials}
-        self._runs: dict[str, str] = {}
-        self._logged: dict[str, int] = {}
-        self._ended: set[str] = set()
+        self._runs: dict[str, _TrialRun] = {}
+        self._changed: dict[str, Changes] = {}
+        self._datasets: dict[tuple[str, str], Any] = {}
         self._noted: set[str] = set()
         self._earlier: dict[str, tuple[str, str]] = {}
-        self._tried: set[str] = set()
         self._parent = ""
         self._queue: queue.Queue[Callable[[], Any] | None] = queue.Queue()
+        self._closing = threading.Event()
+        self._opened = self._down = False
         self._lost: list[str] = []
         self._thread = threading.Thread(target=self._write, name="mlflow", daemon=True)
         self._client: MlflowClient
+        self._writer: Writer
         self._experiment = ""
 
     def __enter__(self) -> Tracker:
@@ -84,13 +99,14 @@ class Tracker:
     def __exit__(self, *exception: object) -> None:
         if exception[:1] == (KeyboardInterrupt,):
             return  # "Now" was asked for; the next run brings MLflow up to date from the store.
+        self._closing.set()
         self._queue.put(None)
         self._thread.join()
 
     @property
     def pending(self) -> int:
         """How many writes are still waiting."""
-        return self._queue.qsize() if self._thread.is_alive() else 0
+        return self._queue.qsize() + len(self._changed) if self._thread.is_alive() else 0
 
     @property
     def lost(self) -> Sequence[str]:
@@ -115,7 +131,7 @@ class Tracker:
         """Opens a run for each trial of the work."""
         for spec in work.members:
             if spec.fingerprint in self._trials:
-                self._later(self._open_trial, spec)
+                self._later(self._changes, spec)
 
     def work_progressed(self, work: Work, progress: Any) -> None:
         """Logs an epoch's metrics, step = epoch."""
@@ -123,7 +139,7 @@ class Tracker:
             timings = {"timings": timings} if (timings := getattr(progress, "timings", None)) else {}
             for fingerprint, row in progress.trials.items():
                 if fingerprint in self._trials:
-                    self._later(self._log_epochs, fingerprint, [{**timings, **row}])
+                    self._later(self._log_epochs, self._trials[fingerprint], [{**timings, **row}])
             for fingerprint, reason in progress.failures.items():
                 if fingerprint in self._trials and fingerprint not in self._noted:
                     self._noted.add(fingerprint)
@@ -164,28 +180,57 @@ class Tracker:
         self._queue.put(functools.partial(write, *arguments))
 
     def _write(self) -> None:
-        retrying = tenacity.Retrying(
-            stop=tenacity.stop_after_delay(RETRY_SECONDS),
+        """What the thread does: takes what has come, writes it together, and lets some more come."""
+        while self._take():
+            self._try(self._flush)  # What cannot be written now stays for the next time.
+            self._closing.wait(WRITE_SECONDS)
+        if self._opened and (reason := self._try(self._flush)):
+            self._lost.append(reason)
+
+    def _take(self) -> bool:
+        """Waits for something to do and does all that has come; whether there may be more."""
+        task = self._queue.get()
+        while task is not None:
+            if reason := self._try(task):
+                self._lost.append(reason)
+                if not self._opened:
+                    return False  # Nothing further can be written.
+            try:
+                task = self._queue.get_nowait()
+            except queue.Empty:
+                return True
+        return False
+
+    def _try(self, task: Callable[[], Any]) -> str:
+        """Does a task, repeatedly for `RETRY_SECONDS` where it fails, and returns the last reason; "" if it is done.
+
+        Once a task was given up, those that come after it are tried once each, until one goes through.
+        """
+        attempts = tenacity.Retrying(
+            stop=tenacity.stop_after_delay(0 if self._down else RETRY_SECONDS),
             wait=tenacity.wait_exponential(max=10),
             reraise=True,
         )
-        down = False
-        while (write := self._queue.get()) is not None:
-            try:
-                # Once a write was given up, those that wait behind it are tried once each, until one goes through.
-                write() if down else retrying(write)
-                down = False
-            except Exception as error:
-                down = True
-                self._lost.append(redacted(str(error)).splitlines()[0])
-                if not self._experiment:
-                    return  # The tracking store cannot even be opened: nothing further can be written.
+        try:
+            attempts(task)
+        except Exception as error:
+            self._down = True
+            return _first_line(error)
+        self._down = False
+        return ""
+
+    def _flush(self) -> None:
+        """Writes what has changed."""
+        changes = [item for item in self._changed.values() if item]
+        self._lost += [_first_line(reason) for reason in self._writer.write(changes)]
+        self._changed.clear()
 
     def _open_study(self) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         # MLflow's own retries would try an absent server for minutes before saying so; ours are `RETRY_SECONDS`.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # a line and a request for each run
         from mlflow import MlflowClient
         from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 
@@ -206,50 +251,66 @@ class Tracker:
             "role": "study",
         }
         self._parent = (
-            self._find(tags)
+            find_run(self._client, self._experiment, tags)
             or self._client.create_run(
                 self._experiment, tags={**tags, MLFLOW_RUN_NAME: f"{self._plan.study.name} ({self._plan.scale.name})"}
             ).info.run_id
         )
         self._find_earlier()
         self._client.update_run(self._parent, status="RUNNING")
+        self._writer = writer_for(self._client, self._experiment)
+        self._opened = True
 
-    def _find(self, tags: Mapping[str, str]) -> str:
-        condition = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
-        found = self._client.search_runs([self._experiment], condition, max_results=1)
-        return found[0].info.run_id if found else ""
-
-    def _open_trial(self, spec: TrainingSpec) -> str:
+    def _run_of(self, spec: TrainingSpec) -> _TrialRun:
         """The trial's run: the one of an earlier, interrupted sweep if there is one."""
-        from mlflow.entities import Param
-        from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
-
         if spec.fingerprint in self._runs:
             return self._runs[spec.fingerprint]
-        tags = self._of_trial(spec)
-        run_id, status = self._earlier.pop(spec.fingerprint, ("", ""))
-        if not run_id and spec.fingerprint in self._tried:
-            run_id = self._find(tags)  # The answer to an earlier try may have been lost on its way.
-        self._tried.add(spec.fingerprint)
-        if run_id:
-            if status == "FINISHED":
-                self._ended.add(spec.fingerprint)
+        run_id, status = self._earlier.get(spec.fingerprint, ("", ""))
+        run = _TrialRun(self._new_run(spec) if not run_id else Changes(run_id, self._found_by(spec)))
+        if status == "FINISHED":
+            run.ended = True
+        elif run_id:
             history = self._client.get_metric_history(run_id, "top1")
-            self._logged[spec.fingerprint] = max((metric.step for metric in history), default=0)
-        else:
-            about = {
-                "study": self._plan.study.name,
-                "scale": self._plan.scale.name,
-                "role": "trial",
-                "direction": spec.direction,
-                "seed": str(spec.seed),
-            }
-            tags |= {MLFLOW_RUN_NAME: spec.title, **about}
-            run_id = self._client.create_run(self._experiment, tags=tags).info.run_id
-            self._client.log_batch(run_id, params=[Param(k, str(v)) for k, v in _params(spec, self._plan).items()])
-            self._client.log_inputs(run_id, _inputs(spec, self._store))
-        self._runs[spec.fingerprint] = run_id
-        return run_id
+            run.logged = max((metric.step for metric in history), default=0)
+        self._earlier.pop(spec.fingerprint, None)
+        self._runs[spec.fingerprint] = run
+        return run
+
+    def _new_run(self, spec: TrainingSpec) -> Changes:
+        from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
+
+        about = {
+            "study": self._plan.study.name,
+            "scale": self._plan.scale.name,
+            "role": "trial",
+            "direction": spec.direction,
+            "seed": str(spec.seed),
+        }
+        found_by = self._found_by(spec)
+        return Changes(
+            run_id="",
+            found_by=found_by,
+            started=_now(),
+            tags={**found_by, MLFLOW_RUN_NAME: spec.title, **about},
+            params={key: str(value)[:LONGEST_VALUE] for key, value in _params(spec, self._plan).items()},
+            inputs=self._inputs(spec),
+        )
+
+    def _inputs(self, spec: TrainingSpec) -> list[Any]:
+        """The data sets of a training; those of thousands of trainings are few."""
+        found = []
+        for part, context in (*((part, "training") for part in _stored(spec.train)), (spec.validation, "evaluation")):
+            key = part.fingerprint, context
+            if key not in self._datasets:
+                self._datasets[key] = _input(part, self._store, context)
+            found.append(self._datasets[key])
+        return found
+
+    def _changes(self, spec: TrainingSpec) -> Changes:
+        """The changes of the trial's run, to be added to."""
+        run = self._run_of(spec)
+        self._changed[spec.fingerprint] = run.changes
+        return run.changes
 
     def _find_earlier(self) -> None:
         """The runs of this study's trials that are there, in few questions: one for each trial would cost thousands."""
@@ -265,54 +326,55 @@ class Tracker:
 
     def _supersede(self, spec: TrainingSpec) -> None:
         """Moves the run of a trial that is forced to MLflow's bin: the new one is another run."""
-        if run_id := self._find(self._of_trial(spec)):
+        if run_id := find_run(self._client, self._experiment, self._found_by(spec)):
             self._client.delete_run(run_id)
         self._earlier.pop(spec.fingerprint, None)
 
-    def _of_trial(self, spec: TrainingSpec) -> dict[str, str]:
+    def _found_by(self, spec: TrainingSpec) -> dict[str, str]:
         from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
         return {"fingerprint": spec.fingerprint, MLFLOW_PARENT_RUN_ID: self._parent}
 
     def _tag(self, spec: TrainingSpec, key: str, text: str) -> None:
-        self._client.set_tag(self._open_trial(spec), key, text[:5000])
+        self._changes(spec).tags[key] = text[:LONGEST_TAG]
 
-    def _log_epochs(self, fingerprint: str, rows: Sequence[Mapping[str, float]]) -> None:
+    def _log_epochs(self, spec: TrainingSpec, rows: Sequence[Mapping[str, float]]) -> None:
         from mlflow.entities import Metric
 
-        run_id = self._open_trial(self._trials[fingerprint])
-        new = [row for row in rows if row["epoch"] > self._logged.get(fingerprint, 0)]
-        if new and fingerprint not in self._ended:
-            now = int(time.time() * 1000)
-            metrics = [
-                Metric(key, float(value), now, int(row["epoch"])) for row in new for key, value in _numbers(row).items()
+        run = self._run_of(spec)
+        new = [row for row in rows if row["epoch"] > run.logged]
+        if new and not run.ended:
+            now = _now()
+            self._changes(spec).metrics += [
+                Metric(key, value, now, int(row["epoch"])) for row in new for key, value in _numbers(row).items()
             ]
-            for first in range(0, len(metrics), BATCH):
-                self._client.log_batch(run_id, metrics=metrics[first : first + BATCH])
-            self._logged[fingerprint] = int(new[-1]["epoch"])
+            run.logged = int(new[-1]["epoch"])
 
     def _close_from_store(self, spec: TrainingSpec) -> None:
-        model = self._store.read_model(spec)
-        self._log_epochs(spec.fingerprint, model.history)
-        self._close(spec, model.failure)
+        if not self._run_of(spec).ended:
+            model = self._store.read_model(spec)
+            self._log_epochs(spec, model.history)
+            self._close(spec, model.failure)
 
     def _close(self, spec: TrainingSpec, failure: str | None) -> None:
-        run_id = self._open_trial(spec)
-        if spec.fingerprint in self._ended:
-            return
-        if failure is not None:
-            self._client.set_tag(run_id, "failure", failure[:5000])
-        self._client.set_terminated(run_id, "FAILED" if failure else "FINISHED")
-        self._ended.add(spec.fingerprint)
+        if not self._run_of(spec).ended:
+            if failure is not None:
+                self._tag(spec, "failure", failure)
+            self._end(spec, "FAILED" if failure else "FINISHED")
 
     def _close_stopped(self, spec: TrainingSpec, epoch: int) -> None:
-        run_id = self._open_trial(spec)
-        self._client.set_tag(run_id, "stopped", f"after epoch {epoch}: others with as many images did better")
-        self._client.set_terminated(run_id, "KILLED")
+        self._tag(spec, "stopped", f"after epoch {epoch}: others with as many images did better")
+        self._end(spec, "KILLED")
+
+    def _end(self, spec: TrainingSpec, status: str) -> None:
+        changes = self._changes(spec)
+        changes.status, changes.ended = status, _now()
+        self._runs[spec.fingerprint].ended = status != "KILLED"
 
     def _finish_study(self, files: Sequence[Path], note: str, complete: bool) -> None:
         from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
+        self._flush()
         for path in files:
             self._client.log_artifact(self._parent, str(path))
         self._show_datasets()
@@ -344,6 +406,14 @@ def _stored(spec: DatasetSpec) -> tuple[DatasetSpec, ...]:
 @functools.lru_cache(maxsize=64)
 def _summary(folder: Path) -> dict[str, Any]:
     return stored_summary(folder)
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
+
+
+def _first_line(reason: object) -> str:
+    return (redacted(str(reason)).splitlines() or [type(reason).__name__])[0]
 
 
 def _numbers(row: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
@@ -392,13 +462,6 @@ def _params(spec: TrainingSpec, plan: Plan) -> dict[str, Any]:
         **values,
         **{name: known[name] for name in names if name in known},
     }
-
-
-def _inputs(spec: TrainingSpec, store: Store) -> list[Any]:
-    return [
-        *(_input(part, store, "training") for part in _stored(spec.train)),
-        _input(spec.validation, store, "evaluation"),
-    ]
 
 
 def _input(spec: DatasetSpec, store: Store, context: str) -> Any:

@@ -10,6 +10,7 @@ import torch
 from ray.exceptions import ActorDiedError, RayTaskError
 
 from datagen.errors import InputError
+from datagen.spec import DatasetSpec
 from orchestrator.board import Board, halves, longest_chains
 from orchestrator.causes import ERROR, INPUT, LOST, MEMORY, understand
 from orchestrator.messages import WorkFailed
@@ -147,6 +148,83 @@ def test_fail_fast_hands_out_nothing_after_the_first_failure(base_spec: Training
     assert tried.next_ready("t1") is None
     assert tried.finished
     assert tried.left == 1
+
+
+def many(base_spec: TrainingSpec, count: int) -> list[Work]:
+    return [Work(str(n), (replace(base_spec, seed=n),), frozenset(), float(count - n)) for n in range(count)]
+
+
+def test_no_more_trainings_are_handed_out_than_there_is_room_for(base_spec: TrainingSpec) -> None:
+    tried, _ = board(*many(base_spec, 8))
+    handed = [tried.next_ready(f"t{n}") for n in range(6)]
+    assert [work.title if work else None for work in handed] == ["0", "1", "2", "3", None, None]
+    tried.started("t0")
+    tried.done("t0")
+    assert tried.next_ready("t6") is not None
+    assert tried.next_ready("t7") is None
+
+
+def test_one_more_is_handed_out_when_none_has_started_for_a_while_so_that_a_cluster_can_grow(
+    base_spec: TrainingSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    tried, _ = board(*many(base_spec, 8))
+    for n in range(4):
+        tried.next_ready(f"t{n}")
+    now += 60  # Processes take their time to start.
+    assert tried.next_ready("t4") is None
+    for n in range(4):
+        tried.started(f"t{n}")
+    assert tried.next_ready("t4") is None
+    now += 60
+    assert tried.next_ready("t4") is not None
+    assert tried.next_ready("t5") is None  # The first has still to find its node.
+    tried.started("t4")
+    now += 60
+    assert tried.next_ready("t5") is not None
+
+
+def test_data_sets_take_no_room_from_trainings(base_spec: TrainingSpec, generated_spec: DatasetSpec) -> None:
+    generate = Work("generate", (generated_spec,), frozenset(), 100.0)
+    tried, _ = board(generate, *many(base_spec, 8))
+    assert [work.title for n in range(6) if (work := tried.next_ready(f"t{n}"))] == ["generate", "0", "1", "2", "3"]
+
+
+def test_distributed_trainings_wait_until_all_their_workers_fit(base_spec: TrainingSpec) -> None:
+    wide = [Work(f"wide {n}", (replace(base_spec, seed=n, workers=3),), frozenset(), 10.0 - n) for n in range(2)]
+    pair = Work("pair", (replace(base_spec, seed=9, workers=2),), frozenset(), 1.0)
+    single = Work("single", (replace(base_spec, seed=10),), frozenset(), 1.0)
+    tried, _ = board(*wide, pair, single)
+    assert [work.title for n in range(4) if (work := tried.next_ready(f"t{n}"))] == ["wide 0", "single"]
+    tried.done("t0")
+    assert [work.title for n in range(4, 8) if (work := tried.next_ready(f"t{n}"))] == ["wide 1"]
+
+
+def test_thousands_of_works_that_wait_are_not_walked_through_for_each(base_spec: TrainingSpec) -> None:
+    looked_at = 0
+
+    class Needs(frozenset[str]):
+        def __sub__(self, other: Any) -> frozenset[str]:
+            nonlocal looked_at
+            looked_at += 1
+            return frozenset.__sub__(self, other)
+
+        def __le__(self, other: Any) -> bool:
+            nonlocal looked_at
+            looked_at += 1
+            return frozenset.__le__(self, other)
+
+    base = Work("base", (base_spec,), frozenset(), 1.0)
+    needs = Needs({base_spec.fingerprint})
+    waiting = [replace(item, needs=needs) for item in many(replace(base_spec, epochs=3), 300)]
+    tried, _ = board(base, *waiting)
+    for n in range(1 + len(waiting)):
+        assert tried.next_ready(f"t{n}") is not None
+        assert n or tried.next_ready("none") is None
+        tried.done(f"t{n}")
+    assert tried.finished
+    assert looked_at == len(waiting)
 
 
 def test_chains_of_many_works_take_linear_time(base_spec: TrainingSpec) -> None:

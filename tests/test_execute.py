@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from typing import Any
 import psutil
 import pytest
 import ray
+from ray import tune
+from ray.tune.experiment import Trial
 from safetensors.torch import load_file
 
 from datagen.errors import InputError
@@ -193,6 +196,37 @@ def test_a_work_that_raises_fails_once_and_the_others_finish(spec: TrainingSpec,
     assert log.lines == []
     assert "Traceback" in "".join(text for _, text in logs_of(store, bad.members[0].fingerprint))
     assert not list(logs_of(store, good.members[0].fingerprint))
+
+
+def instant(config: dict[str, Any]) -> None:
+    """Publishes a training at once, and who has done it."""
+    work: Work = config["work"]
+    for spec in work.members:
+        Store(config["resources"].store).publish_model(spec, [{"epoch": os.getpid()}], None, Path.touch)
+    tune.report({"report": EpochReport(1, 1, {})})
+
+
+def test_many_short_works_share_few_processes_and_leave_nothing_behind(
+    spec: TrainingSpec, here: Cluster, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    store, held = Store(tmp_path / "store").open(), []
+
+    class AtTheEnd(Log):
+        def work_ended(self, work: Work, failure: str | None) -> None:
+            super().work_ended(work, failure)
+            if len(self.failures) == 40:
+                trials = [item for item in gc.get_objects() if isinstance(item, Trial)]
+                held.append([trial for trial in trials if trial.is_finished() and trial.config])
+
+    work = [Work(str(n), (replace(spec, seed=100 + n),), frozenset(), 1.0) for n in range(40)]
+    before = len(ray.util.placement_group_table())
+    outcome = run_plan(work, store, here, [AtTheEnd()], run=instant)
+    assert len(outcome.done) == 40
+    processes = {store.read_model(item.members[0]).history[0]["epoch"] for item in work}
+    assert len(processes) <= here.slots
+    assert len(ray.util.placement_group_table()) - before <= here.slots + 2
+    assert held == [[]]
+    assert capfd.readouterr().out == ""
 
 
 def test_the_first_ctrl_c_ends_a_run_after_the_running_epoch(spec: TrainingSpec, here: Cluster, tmp_path: Path) -> None:

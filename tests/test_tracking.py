@@ -5,17 +5,22 @@ from __future__ import annotations
 import base64
 import math
 import shutil
+import sqlite3
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from sqlalchemy.exc import OperationalError
 
 from datagen.errors import InputError
-from orchestrator import tracking
+from orchestrator import tracking, tracking_writers
 from orchestrator.catalog import load_scale, load_study
 from orchestrator.overrides import apply_overrides
 from orchestrator.plan import Plan, make_plan
@@ -23,6 +28,7 @@ from orchestrator.results import finished_models
 from orchestrator.run import _record
 from orchestrator.store import Store
 from orchestrator.tracking import Tracker, check_tracking, tracking_uri, ui_command
+from orchestrator.tracking_writers import ClientWriter
 from trainables.report import EpochReport
 
 
@@ -93,6 +99,108 @@ def test_epochs_that_mlflow_missed_are_taken_from_the_store(store: Store) -> Non
         tracker.record_results(finished_models(plan, store), [], "the verdict", complete=True)
     assert tracker.lost == []
     assert steps(store, plan) == [1, 2, 3]
+
+
+def tables(store: Store) -> dict[str, list[str]]:
+    """Every row of MLflow's tables about trials, as text: runs by their names, without other ids and times."""
+    with closing(sqlite3.connect(store.root / "mlflow.db")) as database:
+        names = dict(database.execute("select run_uuid, name from runs"))
+        names |= dict(database.execute("select dataset_uuid, name from datasets"))
+        names |= dict(database.execute("select input_uuid, source_id || destination_id from inputs"))
+        found = {}
+        for table in ("runs", "tags", "params", "metrics", "latest_metrics", "datasets", "inputs", "input_tags"):
+            rows = database.execute(f"select * from {table}")
+            times = [column[0] in {"start_time", "end_time", "timestamp"} for column in rows.description]
+            found[table] = sorted(
+                str([value and "some" if time else value for value, time in zip(row, times, strict=True)])
+                for row in rows
+            )
+    for _ in range(2):  # Inputs are named by runs and data sets.
+        for unique, name in names.items():
+            found = {table: [row.replace(unique, name) for row in rows] for table, rows in found.items()}
+    return {table: sorted(rows) for table, rows in found.items()}
+
+
+def eventful_sweeps(plan: Plan, store: Store) -> dict[str, list[str]]:
+    """Three sweeps of a plan, of which the first is interrupted, and what MLflow then holds."""
+    first, second = [item for item in plan.work() if item.members][:2]
+    run_to_epoch(plan, store, 2)
+    with Tracker(plan, store) as tracker:
+        tracker.work_started(second)
+        tracker.work_retried(first, "its node was preempted", 2.0)
+        tracker.work_progressed(first, EpochReport(3, 3, {spec.fingerprint: epoch(3) for spec in first.members}))
+        tracker.work_ended(second, "its process died")
+    done = [spec for spec in plan.trials if spec not in second.members]
+    for spec in done:
+        store.publish_model(spec, [epoch(n) for n in (1, 2, 3)], None, lambda path: path.write_bytes(b"weights"))
+    with Tracker(plan, store) as tracker:
+        tracker.work_stopped(second, 2)
+        tracker.record_results(finished_models(plan, store), [], "the verdict", complete=True)
+    assert tracker.lost == []
+    return tables(store)
+
+
+def test_what_is_written_at_once_is_what_mlflows_client_writes(
+    store: Store, blank: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = small_plan(store)
+    at_once = eventful_sweeps(plan, store)
+    shutil.rmtree(store.root / "models")
+    shutil.copy(blank, store.root)
+    monkeypatch.setattr(tracking, "writer_for", ClientWriter)
+    by_client = eventful_sweeps(plan, store)
+    for table, rows in by_client.items():
+        assert at_once[table] == rows
+    assert len(at_once["runs"]) == 1 + len(plan.trials)
+
+
+def test_what_the_database_does_not_take_at_once_the_client_writes(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = small_plan(store)
+    monkeypatch.setattr(tracking_writers._Rows, "_run", lambda self, run_id, item: {"run_uuid": run_id, "no": "column"})
+    run_to_epoch(plan, store, 2)
+    assert steps(store, plan) == [1, 2]
+
+
+def test_a_locked_database_delays_the_records_and_loses_none(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = small_plan(store)
+    work = next(item for item in plan.work() if item.members)
+    insert, tries = tracking_writers._Rows.insert, iter((True, True, False))
+
+    def locked(rows: tracking_writers._Rows, session: Any) -> None:
+        insert(rows, session)
+        if next(tries, False):
+            raise OperationalError("insert", {}, Exception("database is locked"))
+
+    monkeypatch.setattr(tracking_writers._Rows, "insert", locked)
+    monkeypatch.setattr(tracking, "RETRY_SECONDS", 0)
+    with Tracker(plan, store) as tracker:
+        tracker.work_started(work)
+        tracker.work_progressed(work, EpochReport(1, 3, {work.members[0].fingerprint: epoch(1)}))
+        deadline = time.monotonic() + 30
+        while not tracker._down and time.monotonic() < deadline:
+            time.sleep(0.02)
+        tracker.work_progressed(work, EpochReport(2, 3, {work.members[0].fingerprint: epoch(2)}))
+    assert tracker.lost == []
+    assert steps(store, plan) == [1, 2]
+
+
+def test_a_run_that_mlflow_refuses_is_told_once_and_the_others_are_written(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = small_plan(store)
+    works = [item for item in plan.work() if item.members]
+    run_to_epoch(plan, store, 1)
+    deleted = run_of(store, works[0].members[0].fingerprint).info.run_id
+    monkeypatch.setattr(tracking, "writer_for", ClientWriter)
+    with Tracker(plan, store) as tracker:
+        tracker.work_progressed(works[0], EpochReport(2, 3, {works[0].members[0].fingerprint: epoch(2)}))
+        tracker._later(lambda: tracker._client.delete_run(deleted))
+        tracker.work_started(works[1])
+    assert len(tracker.lost) == 1
+    assert "deleted" in tracker.lost[0]
+    assert run_of(store, works[1].members[0].fingerprint).info.status == "RUNNING"
 
 
 def test_an_absent_server_is_told_and_raises_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
