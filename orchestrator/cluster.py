@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import socket
 import warnings
@@ -61,8 +62,12 @@ class Cluster:
             raise InputError(f"workers={work.workers} needs {needed:g} {kind}, but the cluster has {self.slots}.")
 
 
-def join_cluster(address: str | None, gpus_per_worker: float = 1.0, cpus_per_worker: float = 0.0) -> Cluster:
+def join_cluster(
+    address: str | None, gpus_per_worker: float = 1.0, cpus_per_worker: float = 0.0, *, dashboard: bool = True
+) -> Cluster:
     """Joins the Ray cluster at `address`, or starts one on this machine. Call `ray_environment.prepare` before.
+
+    One that starts here has a dashboard if `dashboard` and what it needs is installed.
 
     Raises:
         InputError: there is no cluster at that address.
@@ -71,16 +76,16 @@ def join_cluster(address: str | None, gpus_per_worker: float = 1.0, cpus_per_wor
     if address not in (None, "auto"):
         _check_reachable(str(address))
     # "local": without it Ray would join whatever cluster was last started on this machine.
-    local = {} if address else {"include_dashboard": True}
+    local = {} if address else {"include_dashboard": dashboard and importlib.util.find_spec("aiohttp_cors") is not None}
     try:
         context = ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"No Ray cluster can be reached at {address or 'this machine'}: {reason}") from error
     resources = ray.cluster_resources()
-    dashboard = getattr(context, "dashboard_url", "") or ""
+    shown_at = getattr(context, "dashboard_url", "") or ""
     return Cluster(
-        dashboard=f"http://{dashboard}" if dashboard else "",
+        dashboard=f"http://{shown_at}" if shown_at else "",
         cpus=int(resources.get("CPU", 1)),
         gpus=int(resources.get("GPU", 0)),
         gpus_per_worker=gpus_per_worker,

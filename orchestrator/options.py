@@ -27,6 +27,7 @@ _OPTIONS = (
     click.option("--force", metavar="TRIAL", multiple=True, help="Run a trial again that is done or has failed."),
     click.option("--fail-fast", is_flag=True, help="Stop at the first failure."),
     click.option("--address", help="Join a running Ray cluster, for example auto or ray://host:10001."),
+    click.option("--dashboard/--no-dashboard", default=True, show_default=True, help="Of a cluster that starts here."),
     click.option("--gpus-per-worker", default=1.0, show_default=True, type=click.FloatRange(0, 64, min_open=True)),
     click.option("--cpus-per-worker", type=click.FloatRange(0, 1024, min_open=True), help="By default a fair share."),
     click.option(
@@ -51,6 +52,7 @@ class Options:
     force: tuple[str, ...] = ()
     fail_fast: bool = False
     address: str | None = None
+    dashboard: bool = True
     gpus_per_worker: float = 1.0
     cpus_per_worker: float | None = None
     repair: bool = False

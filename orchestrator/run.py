@@ -106,7 +106,9 @@ def _run_missing(plan: Plan, store: Store, options: Options, console: Console, t
         prepare(address)
         from orchestrator.execute import join_cluster, run_plan
 
-        cluster = join_cluster(address, options.gpus_per_worker, options.cpus_per_worker or 0.0)
+        cluster = join_cluster(
+            address, options.gpus_per_worker, options.cpus_per_worker or 0.0, dashboard=options.dashboard
+        )
     if cluster.dashboard:
         console.print(f"Ray dashboard: {cluster.dashboard}", highlight=False)
     work = plan.work(cluster.slots)

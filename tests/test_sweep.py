@@ -217,8 +217,9 @@ def test_ctrl_c_exits_130_says_how_to_go_on_and_keeps_the_finished_epochs(tmp_pa
 
 def test_a_loss_that_explodes_fails_its_trials_with_exit_code_1(tmp_path: Path) -> None:
     arguments = ["layer_importance", *SMALL[:3], "frozen_layers=17", "learning_rate=1e30", "--store", str(tmp_path)]
-    done = sweep(*arguments)
+    done = sweep(*arguments, "--no-dashboard")
     assert done.returncode == 1, done.stdout + done.stderr
+    assert "dashboard" not in done.stdout
     assert re.search(r"real s0 failed: the training loss was (nan|inf)", done.stdout)
     _, children = mlflow_runs(tmp_path)
     reasons = {run.info.run_name: run.data.tags.get("failure", "") for run in children}
