@@ -27,6 +27,7 @@ from orchestrator.selection import find_trial, only
 from orchestrator.status import StatusFile
 from orchestrator.store import Store, StoredModel
 from orchestrator.tracking import Tracker, check_tracking, tracking_uri, ui_command
+from orchestrator.tracking_server import check_server
 from trainables.spec import TrainingSpec
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def run_study(plan: Plan, store: Store, options: Options, command: str, console:
     console.print(f"MLflow: {ui_command(tracking_uri(store))}", highlight=False, soft_wrap=True)
     if not part.missing() and not part.to_search and _is_recorded(plan, store):
         return _finish(plan, part, store, options, command, console, tracker=None, outcome=None)
+    if absence := check_server(tracking_uri(store)):
+        console.print(f"[yellow]{absence}[/yellow]", highlight=False, soft_wrap=True)
     with Tracker(plan, store, forced=[find_trial(plan, name) for name in options.force]) as tracker:
         runs = part.missing() or part.to_search
         outcome = _run_missing(part, store, options, console, tracker) if runs else None

@@ -29,6 +29,7 @@ from orchestrator.scale import REAL
 from orchestrator.secrets import redacted
 from orchestrator.selection import trial_values
 from orchestrator.store import Store, StoredModel
+from orchestrator.tracking_server import reason_of
 from trainables.report import EpochReport
 from trainables.spec import TrainingSpec
 
@@ -177,7 +178,7 @@ class Tracker:
                 down = False
             except Exception as error:
                 down = True
-                self._lost.append(redacted(str(error)).splitlines()[0])
+                self._lost.append(reason_of(error))
                 if not self._experiment:
                     return  # The tracking store cannot even be opened: nothing further can be written.
 
