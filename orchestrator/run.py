@@ -114,7 +114,7 @@ def _run_missing(plan: Plan, store: Store, options: Options, console: Console, t
     work = plan.work(cluster.slots)
 
     def say_stopping() -> None:
-        console.print("Stopping when the running epochs are done. Again: stop now, and repeat them later.")
+        console.print("Stopping when the running epochs and shards are done. Again: stop now, and repeat them later.")
 
     search = SearchRun(plan, store, functools.partial(_top1, store)) if plan.study.search else None
     with Progress(work, console) as progress, StatusFile(plan, store) as status:

@@ -15,6 +15,7 @@ import ray
 from safetensors.torch import load_file
 
 from datagen.errors import InputError
+from datagen.spec import GeneratedDataset
 from orchestrator.execute import Cluster, Outcome, join_cluster, run_plan
 from orchestrator.logs import logs_of
 from orchestrator.plan import Work
@@ -213,6 +214,26 @@ def test_the_first_ctrl_c_ends_a_run_after_the_running_epoch(spec: TrainingSpec,
     assert max(log.epochs) < 20
     checkpoint = next(store.partial_folder(item.members[0].cohort) for item in work if log.starts)
     assert list(checkpoint.glob("*.safetensors"))
+
+
+def test_the_first_ctrl_c_ends_a_generation_after_the_running_shard(
+    generated_spec: GeneratedDataset, here: Cluster, tmp_path: Path
+) -> None:
+    store, said, drawn = Store(tmp_path / "store").open(), [], []
+    spec = replace(generated_spec, images_per_class=8 * here.slots * 8)  # Every worker has 16 shards to draw.
+
+    class Impatient(Log):
+        def work_progressed(self, work: Work, progress: Any) -> None:
+            drawn.append(progress.done)
+            if progress.done == 0:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    work = Work("images", (spec,), frozenset(), 1.0)
+    outcome = run_plan([work], store, here, [Impatient()], on_stop=lambda: said.append(list(drawn)))
+    assert outcome.interrupted
+    assert said == [[0]]  # At once, before any shard was there.
+    assert len(drawn) <= 2
+    assert not store.has(spec)
 
 
 def test_more_workers_than_the_cluster_has_are_refused(spec: TrainingSpec, here: Cluster, tmp_path: Path) -> None:
