@@ -65,7 +65,7 @@ def run_study(plan: Plan, store: Store, options: Options, command: str, console:
         plan, part = with_searched(plan, store), with_searched(part, store)
         code = _finish(plan, part, store, options, command, console, tracker, outcome)
         if tracker.pending:
-            console.print("Writing the last records to MLflow")
+            console.print("Writing the last records to MLflow (for a minute at most if it does not answer)")
     if tracker.lost:
         reasons = ", ".join(dict.fromkeys(tracker.lost))
         console.print(f"[yellow]Not all is in MLflow:[/yellow] {reasons}. The same command tries again.")

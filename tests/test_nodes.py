@@ -44,6 +44,11 @@ def test_a_joined_cluster_counts_the_gpus_of_all_nodes(joined: Cluster) -> None:
     assert replace(joined, gpus_per_worker=0.5).slots == 4
 
 
+def test_what_tests_start_listens_on_this_machine_only(nodes: Nodes) -> None:
+    assert nodes.address.startswith("127.0.0.1:")
+    assert {node["NodeManagerAddress"] for node in ray.nodes()} == {"127.0.0.1"}
+
+
 class NodeLoser(Told):
     """A watcher that takes a node away after an epoch of the work it runs, and adds another."""
 
