@@ -202,7 +202,7 @@ def test_the_first_ctrl_c_ends_a_run_after_the_running_epoch(spec: TrainingSpec,
     class Impatient(Log):
         def work_progressed(self, work: Work, progress: Any) -> None:
             super().work_progressed(work, progress)
-            if progress.epoch == 2:
+            if progress.epoch == 2 and not said:
                 os.kill(os.getpid(), signal.SIGINT)
 
     work = [Work(str(n), (replace(spec, seed=n, epochs=50),), frozenset(), 1.0) for n in range(2 * here.slots)]
@@ -211,7 +211,7 @@ def test_the_first_ctrl_c_ends_a_run_after_the_running_epoch(spec: TrainingSpec,
     assert outcome.interrupted
     assert said == ["stopping"]
     assert log.starts <= here.slots
-    assert max(log.epochs) < 20
+    assert 3 <= max(log.epochs) < 20  # The epoch that ran at Ctrl-C is told as any other.
     checkpoint = next(store.partial_folder(item.members[0].cohort) for item in work if log.starts)
     assert list(checkpoint.glob("*.safetensors"))
 
