@@ -116,7 +116,8 @@ def _gentle_stop(board: Board, on_stop: Callable[[], None]) -> Iterator[None]:
         if board.stopping:
             raise KeyboardInterrupt
         board.stop()
-        on_stop()
+        # Not from here: what was interrupted may hold the terminal in the middle of a line.
+        threading.Thread(target=on_stop, daemon=True).start()
 
     former = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -72,6 +72,10 @@ class Store:
         self.check_format()
         return self
 
+    def exists(self) -> bool:
+        """Whether there is a store at all."""
+        return (self.root / "store.json").is_file()
+
     def check_format(self) -> None:
         """Refuses a store of a newer format; a folder that is not there yet is fine."""
         path = self.root / "store.json"

@@ -192,6 +192,8 @@ class Tracker:
 
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         logging.getLogger("alembic").setLevel(logging.WARNING)
+        # It logs a traceback for each write that a database does not take; such writes are repeated.
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
         uri = tracking_uri(self._store)
         self._client = MlflowClient(uri)
         experiment = self._client.get_experiment_by_name(EXPERIMENT)

@@ -51,7 +51,8 @@ def mindgap_work(config: dict[str, Any]) -> None:
     def report(progress: object) -> None:
         tune.report({"report": progress})
 
-    with work_log(Store(resources.store), work) as log:
+    store = Store(resources.store)
+    with work_log(store, work) as log:
         try:
             if work.members:
                 _train(work, resources, report, log)
@@ -59,6 +60,9 @@ def mindgap_work(config: dict[str, Any]) -> None:
                 _generate(work.makes[0], resources, report)  # type: ignore[arg-type]
         except Exception as error:
             cause, reason, trial = understand(error)
+            if cause != LOST and not store.exists():
+                # What it lacks, or was said to be damaged, may all be there when the store is.
+                cause, reason, trial = LOST, "its store is away", ""
             log.say_error(error)
             report(WorkFailed(cause, reason, trial))
             if cause in (LOST, MEMORY):

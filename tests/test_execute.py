@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,18 @@ from typing import Any
 import psutil
 import pytest
 import ray
+from ray import tune
 from safetensors.torch import load_file
 
 from datagen.errors import InputError
 from datagen.spec import GeneratedDataset
+from orchestrator.causes import INPUT, LOST
 from orchestrator.execute import Cluster, Outcome, join_cluster, run_plan
 from orchestrator.logs import logs_of
 from orchestrator.plan import Work
 from orchestrator.ray_environment import prepare
 from orchestrator.store import Store
-from orchestrator.worker import mindgap_work, train_and_publish
+from orchestrator.worker import Resources, mindgap_work, train_and_publish
 from trainables.data import ImageSet
 from trainables.loop import train_cohort
 from trainables.report import EpochReport
@@ -234,6 +237,21 @@ def test_the_first_ctrl_c_ends_a_generation_after_the_running_shard(
     assert said == [[0]]  # At once, before any shard was there.
     assert len(drawn) <= 2
     assert not store.has(spec)
+
+
+@pytest.mark.parametrize(("away", "cause"), [(False, INPUT), (True, LOST)])
+def test_what_cannot_be_read_while_the_store_is_away_is_tried_again(
+    away: bool, cause: str, spec: TrainingSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, told = Store(tmp_path / "store").open(), []
+    monkeypatch.setattr(tune, "report", lambda metrics: told.append(metrics["report"]))
+    if away:
+        (store.root / "store.json").unlink()
+    work = Work("cohort", (replace(spec, source=spec, frozen_layers=1),), frozenset(), 1.0)
+    with pytest.raises(InputError) if away else nullcontext():  # So that Tune replaces the process.
+        mindgap_work({"work": work, "resources": Resources(store.root, 1)})
+    (failure,) = told
+    assert (failure.cause, "store is away" in failure.reason) == (cause, away)
 
 
 def test_more_workers_than_the_cluster_has_are_refused(spec: TrainingSpec, here: Cluster, tmp_path: Path) -> None:

@@ -67,7 +67,8 @@ class Attempt:
     @property
     def epochs(self) -> list[tuple[str, int]]:
         """(trial, epoch) of every epoch that was reported."""
-        found = [match.groups() for line in self.lines if (match := EPOCH.search(line))]
+        # A line that Ctrl-C interrupts can come out twice: the same with its time is the same epoch.
+        found = [match.groups() for line in dict.fromkeys(self.lines) if (match := EPOCH.search(line))]
         return [(trial, int(epoch)) for work, epoch, _ in found for trial in trials_of(work)]
 
     @property
