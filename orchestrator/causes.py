@@ -48,7 +48,8 @@ def understand(error: BaseException) -> tuple[str, str, str]:
         if isinstance(item, InputError):
             return INPUT, str(item), ""
         if (number := _system_error(item)) in _FULL:
-            where = f" ({item.filename})" if getattr(item, "filename", None) else ""
+            name = getattr(item, "filename", None)
+            where = f" ({name})" if name else ""
             return INPUT, f"{os.strerror(number)}{where}. Free space, then give the same command again: it goes on.", ""
     for item in found:
         if _is_memory(item):
