@@ -167,6 +167,10 @@ def _finish(
         return INTERRUPTED
     if failed or (outcome and outcome.failed):
         return SOME_FAILED
+    absent = sum(spec.fingerprint not in models for spec in part.trials)
+    if absent and not plan.study.search:
+        console.print(f"[red]{absent} trials are not in the store,[/red] which was away. The same command makes them.")
+        return SOME_FAILED
     if not complete:
         return DONE  # All that --only asked for.
     store.clear_partial()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ from safetensors.torch import load_file
 
 from datagen.errors import InputError
 from datagen.spec import GeneratedDataset
-from orchestrator.causes import INPUT, LOST
+from orchestrator import worker
+from orchestrator.causes import LOST
 from orchestrator.execute import Cluster, Outcome, join_cluster, run_plan
 from orchestrator.logs import logs_of
 from orchestrator.plan import Work
@@ -239,19 +239,23 @@ def test_the_first_ctrl_c_ends_a_generation_after_the_running_shard(
     assert not store.has(spec)
 
 
-@pytest.mark.parametrize(("away", "cause"), [(False, INPUT), (True, LOST)])
-def test_what_cannot_be_read_while_the_store_is_away_is_tried_again(
-    away: bool, cause: str, spec: TrainingSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("raised", [InputError("It has no manifest.json."), None])
+def test_a_work_during_which_the_store_was_away_is_tried_again_whatever_came_of_it(
+    raised: Exception | None, spec: TrainingSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, told = Store(tmp_path / "store").open(), []
-    monkeypatch.setattr(tune, "report", lambda metrics: told.append(metrics["report"]))
-    if away:
+
+    def train(*arguments: Any) -> None:
         (store.root / "store.json").unlink()
-    work = Work("cohort", (replace(spec, source=spec, frozen_layers=1),), frozenset(), 1.0)
-    with pytest.raises(InputError) if away else nullcontext():  # So that Tune replaces the process.
+        if raised is not None:
+            raise raised
+
+    monkeypatch.setattr(worker, "_train", train)
+    monkeypatch.setattr(tune, "report", lambda metrics: told.append(metrics["report"]))
+    work = Work("cohort", (spec,), frozenset(), 1.0)
+    with pytest.raises(type(raised) if raised else FileNotFoundError):  # So that Tune replaces the process.
         mindgap_work({"work": work, "resources": Resources(store.root, 1)})
-    (failure,) = told
-    assert (failure.cause, "store is away" in failure.reason) == (cause, away)
+    assert [(failure.cause, failure.reason) for failure in told] == [(LOST, "its store is away")]
 
 
 def test_more_workers_than_the_cluster_has_are_refused(spec: TrainingSpec, here: Cluster, tmp_path: Path) -> None:

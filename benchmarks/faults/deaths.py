@@ -47,6 +47,8 @@ def worker_killed(suite: Suite) -> Iterator[Row]:
                 victims.append(worker.pid)
 
     study.run(kill)
+    if not victims:
+        study.wrong.append("there was nothing to kill")
     study.finish()
     yield suite.row("worker killed (SIGKILL)", study, len(victims))
 
