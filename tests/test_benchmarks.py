@@ -135,7 +135,9 @@ def test_what_a_fault_repeats_or_changes_is_counted_and_told(tmp_path: Path) -> 
     study.attempts = [attempt(INTERRUPTED, -9), attempt(INTERRUPTED, 0)]
     row = study.row("sweep killed", 1, b"expected")
     assert (row.epochs_repeated, row.epochs_cut, row.equal) == (4, 1, False)
-    assert row.wrong == "a trial repeated 2 epochs"
+    assert row.wrong == "a trial repeated 2 epochs; the tables differ"
     whole = Row("sweep killed", 1, [-9, 0], 0, 0, 1, True, 20.0)
     assert [is_kept(each) for each in (whole, row, replace(whole, trials_repeated=1))] == [True, False, False]
-    assert "| sweep killed | 2 | 4 | 0 | 4 | 2 | 1 of 2 | a trial repeated 2 epochs |" in markdown([row, whole])
+    assert "| sweep killed | 2 | 4 | 0 | 4 | 2 | 1 of 2 | a trial repeated 2 epochs; the tables differ |" in markdown(
+        [row, whole]
+    )

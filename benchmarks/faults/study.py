@@ -215,6 +215,9 @@ class Study:
             self.wrong.append(f"it ended with exit code {self.attempts[-1].code}")
         if max(by_trial.values(), default=0) > injected:
             self.wrong.append(f"a trial repeated {max(by_trial.values())} epochs")
+        equal = bool(expected) and self.results() == expected
+        if not equal:
+            self.wrong.append("the tables differ")
         if any(attempt.said("Traceback") for attempt in self.attempts):
             self.wrong.append("a traceback was shown")
         return Row(
@@ -224,7 +227,7 @@ class Study:
             trials_repeated=self._repeated,
             epochs_repeated=by_trial.total(),
             epochs_cut=sum(attempt.epochs_cut for attempt in self.attempts),
-            equal=bool(expected) and self.results() == expected,
+            equal=equal,
             seconds=round(sum(attempt.seconds for attempt in self.attempts), 1),
             wrong="; ".join(self.wrong),
             note=note,
