@@ -1,7 +1,7 @@
 # make sweep   the pocket layer-importance study, from nothing to figure
 # make test    lint, types and tests
 # make bench   views, input, training step and drawing beside what a user would run instead; tables in benchmarks/
-# make faults  kills, full disks and absent servers, and what they cost: about a quarter of an hour on two cores
+# make faults  kills, full disks and absent servers, and what they cost: a quarter of an hour; table in benchmarks/
 # make scale   5,000 trials that do nothing, through plan, Ray, MLflow and report; table in benchmarks/
 PYTHON ?= python3
 BIN := .venv/bin
@@ -23,7 +23,7 @@ bench: .venv/ready
 	$(BIN)/python -m benchmarks.tables views input train_step generate
 
 faults: .venv/ready
-	$(BIN)/python -m benchmarks.faults
+	$(BIN)/python -m benchmarks.tables faults
 
 scale: .venv/ready
 	$(BIN)/python -m benchmarks.tables scale

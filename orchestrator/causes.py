@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import re
 from collections.abc import Iterator
 
 from datagen.errors import InputError
@@ -45,9 +47,10 @@ def understand(error: BaseException) -> tuple[str, str, str]:
     for item in found:
         if isinstance(item, InputError):
             return INPUT, str(item), ""
-        if isinstance(item, OSError) and item.errno in _FULL:
-            where = f" ({item.filename})" if item.filename else ""
-            return INPUT, f"{item.strerror}{where}. Free space, then give the same command again: it goes on.", ""
+        if (number := _system_error(item)) in _FULL:
+            name = getattr(item, "filename", None)
+            where = f" ({name})" if name else ""
+            return INPUT, f"{os.strerror(number)}{where}. Free space, then give the same command again: it goes on.", ""
     for item in found:
         if _is_memory(item):
             return MEMORY, "the GPU's memory is too small", ""
@@ -84,6 +87,14 @@ def _wrapped(error: BaseException | None) -> Iterator[BaseException]:
         waiting += list(failures.values()) if isinstance(failures, dict) else []
 
 
+def _system_error(error: BaseException) -> int:
+    """The system's number of an error with files, which safetensors only writes into its message; 0 for any other."""
+    if isinstance(error, OSError):
+        return error.errno or 0
+    found = re.search(r"\(os error (\d+)\)", str(error)) if type(error).__name__ == "SafetensorError" else None
+    return int(found[1]) if found else 0
+
+
 def _is_memory(error: BaseException) -> bool:
     if type(error).__name__ == "OutOfMemoryError" and type(error).__module__.split(".")[0] == "torch":
         return True
@@ -91,7 +102,7 @@ def _is_memory(error: BaseException) -> bool:
 
 
 def _is_lost(error: BaseException) -> bool:
-    if isinstance(error, OSError | EOFError) or type(error).__name__ in _LOST_NAMES:
+    if isinstance(error, OSError | EOFError) or type(error).__name__ in _LOST_NAMES or _system_error(error):
         return True
     # A BranchError begins with the type of what it stands for.
     text = str(error)

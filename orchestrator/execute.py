@@ -116,7 +116,8 @@ def _gentle_stop(board: Board, on_stop: Callable[[], None]) -> Iterator[None]:
         if board.stopping:
             raise KeyboardInterrupt
         board.stop()
-        on_stop()
+        # Not from here: what was interrupted may hold the terminal in the middle of a line.
+        threading.Thread(target=on_stop, daemon=True).start()
 
     former = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -185,15 +186,20 @@ class _StopAfterReport(_Shared, FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Whether the trial goes on."""
         progress = result.get("report")
+        if progress is None:
+            return TrialScheduler.CONTINUE
         last = getattr(progress, "epoch", 0) == getattr(progress, "epochs", 1)
         work = self._board.running(trial.trial_id)
         if self._halving and work and not last and isinstance(progress, EpochReport) and self._board.is_searched(work):
             (spec,) = work.members
             top1 = progress.trials.get(spec.fingerprint, {}).get("top1")
             if top1 is not None and self._halving.stops(trial, spec, progress.epoch, top1):
+                self._board.progressed(trial.trial_id, progress)
                 self._board.stops_early(trial.trial_id, progress.epoch)
                 return TrialScheduler.STOP
         if self._board.stopping and not last and not isinstance(progress, WorkFailed) and not result.get("done"):
+            # Tune's callbacks come after this, when the board knows nothing of the trial any more.
+            self._board.progressed(trial.trial_id, progress)
             self._board.put_back(trial.trial_id)
             return TrialScheduler.STOP
         return TrialScheduler.CONTINUE

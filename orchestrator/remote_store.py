@@ -79,7 +79,6 @@ class RemoteStore(Store):
 
     def exists(self) -> bool:
         """See `Store`."""
-        self._bucket.check()
         self._mirror.bring("store.json")
         return super().exists()
 

@@ -201,6 +201,7 @@ def main(
     try:
         chosen, world = apply_overrides(*load(study, scale), settings)
         opened = store_at(store)
+        opened.check_format()
         if uri is None and not opened.exists():
             raise InputError(f"There is no store in {store}. Give its folder with --store, or --from-mlflow.")
         opened.open().refresh()

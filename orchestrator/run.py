@@ -27,6 +27,7 @@ from orchestrator.selection import find_trial, only
 from orchestrator.status import StatusFile
 from orchestrator.store import Store, StoredModel
 from orchestrator.tracking import Tracker, check_tracking, tracking_uri, ui_command
+from orchestrator.tracking_server import check_server
 from trainables.spec import TrainingSpec
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def run_study(plan: Plan, store: Store, options: Options, command: str, console:
     console.print(f"MLflow: {ui_command(tracking_uri(store))}", highlight=False, soft_wrap=True)
     if not part.missing() and not part.to_search and _is_recorded(plan, store):
         return _finish(plan, part, store, options, command, console, tracker=None, outcome=None)
+    if absence := check_server(tracking_uri(store)):
+        console.print(f"[yellow]{absence}[/yellow]", highlight=False, soft_wrap=True)
     with Tracker(plan, store, forced=[find_trial(plan, name) for name in options.force]) as tracker:
         runs = part.missing() or part.to_search
         outcome = _run_missing(part, store, options, console, tracker) if runs else None
@@ -63,7 +66,7 @@ def run_study(plan: Plan, store: Store, options: Options, command: str, console:
         plan, part = with_searched(plan, store), with_searched(part, store)
         code = _finish(plan, part, store, options, command, console, tracker, outcome)
         if tracker.pending:
-            console.print("Writing the last records to MLflow")
+            console.print("Writing the last records to MLflow (for a minute at most if it does not answer)")
     if tracker.lost:
         reasons = ", ".join(dict.fromkeys(tracker.lost))
         console.print(f"[yellow]Not all is in MLflow:[/yellow] {reasons}. The same command tries again.")
@@ -114,7 +117,7 @@ def _run_missing(plan: Plan, store: Store, options: Options, console: Console, t
     work = plan.work(cluster.slots)
 
     def say_stopping() -> None:
-        console.print("Stopping when the running epochs are done. Again: stop now, and repeat them later.")
+        console.print("Stopping when the running epochs and shards are done. Again: stop now, and repeat them later.")
 
     search = SearchRun(plan, store, functools.partial(_top1, store)) if plan.study.search else None
     with Progress(work, console) as progress, StatusFile(plan, store) as status:
@@ -169,6 +172,10 @@ def _finish(
         console.print("Interrupted. The same command goes on where this one stopped.")
         return INTERRUPTED
     if failed or (outcome and outcome.failed):
+        return SOME_FAILED
+    absent = sum(spec.fingerprint not in models for spec in part.trials)
+    if absent and not plan.study.search:
+        console.print(f"[red]{absent} trials are not in the store,[/red] which was away. The same command makes them.")
         return SOME_FAILED
     if not complete:
         return DONE  # All that --only asked for.

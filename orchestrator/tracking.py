@@ -30,6 +30,7 @@ from orchestrator.scale import REAL
 from orchestrator.secrets import redacted
 from orchestrator.selection import trial_values
 from orchestrator.store import Store, StoredModel
+from orchestrator.tracking_server import reason_of
 from orchestrator.tracking_writers import Changes, Writer, find_run, writer_for
 from trainables.report import EpochReport
 from trainables.spec import TrainingSpec
@@ -215,14 +216,14 @@ class Tracker:
             attempts(task)
         except Exception as error:
             self._down = True
-            return _first_line(error)
+            return reason_of(error)
         self._down = False
         return ""
 
     def _flush(self) -> None:
         """Writes what has changed."""
         changes = [item for item in self._changed.values() if item]
-        self._lost += [_first_line(reason) for reason in self._writer.write(changes)]
+        self._lost += [redacted(reason).splitlines()[0] for reason in self._writer.write(changes)]
         self._changed.clear()
 
     def _open_study(self) -> None:
@@ -236,6 +237,8 @@ class Tracker:
 
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         logging.getLogger("alembic").setLevel(logging.WARNING)
+        # It logs a traceback for each write that a database does not take; such writes are repeated.
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
         uri = tracking_uri(self._store)
         self._client = MlflowClient(uri)
         experiment = self._client.get_experiment_by_name(EXPERIMENT)
@@ -410,10 +413,6 @@ def _summary(folder: Path) -> dict[str, Any]:
 
 def _now() -> int:
     return int(time.time() * 1000)
-
-
-def _first_line(reason: object) -> str:
-    return (redacted(str(reason)).splitlines() or [type(reason).__name__])[0]
 
 
 def _numbers(row: Mapping[str, Any], prefix: str = "") -> dict[str, float]:

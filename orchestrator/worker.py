@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -53,19 +54,31 @@ def mindgap_work(config: dict[str, Any]) -> None:
     def report(progress: object) -> None:
         tune.report({"report": progress})
 
-    with work_log(store_at(resources.store), work) as log:
+    store = store_at(resources.store)
+    with work_log(store, work) as log:
         try:
+            _check_there(store)
             if work.members:
                 _train(work, resources, report, log)
             else:
                 _generate(work.makes[0], resources, report)  # type: ignore[arg-type]
+            _check_there(store)
         except Exception as error:
             cause, reason, trial = understand(error)
+            if not store.exists():
+                # What it lacks, or was said to be damaged, may all be there when the store is.
+                cause, reason, trial = LOST, "its store is away", ""
             log.say_error(error)
             report(WorkFailed(cause, reason, trial))
             if cause in (LOST, MEMORY):
                 # Tune replaces the process of a trial that raised: this one's device or connections may be broken.
                 raise
+
+
+def _check_there(store: Store) -> None:
+    """Raises an error that is tried again if the store is away: what is written to an empty mount point is lost."""
+    if not store.exists():
+        raise FileNotFoundError(errno.ENOENT, "its store is away")
 
 
 def _generate(spec: MadeDataset, resources: Resources, report: Callable[[object], None]) -> None:

@@ -22,6 +22,7 @@ from trainables.spec import TrainingSpec
 
 CLASSES = ("circle", "square", "cross")
 torch.set_num_threads(1)
+prepare(None)  # Before any test imports ray, which would otherwise listen on all of this machine's addresses.
 
 
 def png(pixels: np.ndarray) -> bytes:

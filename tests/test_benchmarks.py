@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ import torch
 from click.testing import CliRunner
 
 from benchmarks import generate, profile, train_step
+from benchmarks.faults.__main__ import is_kept, markdown
+from benchmarks.faults.display import Display
+from benchmarks.faults.study import Attempt, Row, Study
 from benchmarks.tables import with_tables
 from datagen.recipe_files import load_recipe, make_spec
 from datagen.spec import GeneratedDataset
@@ -85,9 +89,10 @@ def test_a_benchmarks_tables_replace_the_last_runs_between_their_markers() -> No
         with_tables(readme, "input", "")
 
 
-def test_the_readme_has_a_place_for_every_table_that_make_bench_writes() -> None:
+def test_the_readme_has_a_place_for_every_table_that_make_writes() -> None:
     root = Path(__file__).parent.parent
-    names = re.findall(r"benchmarks\.tables (.*)", (root / "Makefile").read_text())[0].split()
+    names = " ".join(re.findall(r"benchmarks\.tables (.*)", (root / "Makefile").read_text())).split()
+    assert {"views", "faults"} <= set(names)
     for name in names:
         with_tables((root / "benchmarks/README.md").read_text(), name, "")
 
@@ -120,3 +125,51 @@ def test_the_ladder_of_drawing_on_a_gpu_ends_with_what_changes_the_images(
     assert rows[1]["images_at_once"] == 8 and rows[1]["seconds_per_image"]["median"] == 1 / 16
     assert "| mindgap, contiguous | 8 | 0.0625" in generate.table(rows)
     assert len(list((tmp_path / "plain loop 8").iterdir())) == 16
+
+
+INTERRUPTED = """
+  0:03   0%  real s0: started
+  0:03   0%  generate 160 synthetic images: started
+  0:21  31%  real s0: epoch 1 of 2, top-1 65.5
+  0:22  40%  real s0: epoch 2 of 2, top-1 70.9
+  0:22  42%  real->synthetic N=9,17 s0: started
+  0:23  44%  real->synthetic N=9,17 s0: epoch 1 of 2, top-1 22.7 to 58.9
+"""
+
+
+def attempt(text: str, code: int) -> Attempt:
+    return Attempt(text.splitlines(), code, 1.0)
+
+
+def test_an_epoch_of_a_cohort_is_one_of_each_of_its_trials() -> None:
+    assert attempt(INTERRUPTED, -9).epochs == [
+        *(("real s0", 1), ("real s0", 2)),
+        *(("real->synthetic N=9 s0", 1), ("real->synthetic N=17 s0", 1)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "lost"),
+    [
+        ("", -9, 1),  # Images are no epochs.
+        ("  0:24  50%  real->synthetic N=9,17 s0: epoch 2 of 2, top-1 22.7 to 58.9", -9, 0),
+        ("real->synthetic N=9,17 s0: its process died; it goes on in 2 s.", 0, 1),
+        ("Stopping when\n  0:24  50%  real->synthetic N=9,17 s0: epoch 1 of 2, top-1 22.7", 130, 0),
+        ("Stopping when", 130, 1),
+    ],
+)
+def test_an_epoch_is_lost_if_its_process_ended_before_it_was_reported(more: str, code: int, lost: int) -> None:
+    assert attempt(INTERRUPTED + more, code).epochs_cut == lost
+
+
+def test_what_a_fault_repeats_or_changes_is_counted_and_told(tmp_path: Path) -> None:
+    study = Study("killed", tmp_path, tmp_path, Display())
+    study.attempts = [attempt(INTERRUPTED, -9), attempt(INTERRUPTED, 0)]
+    row = study.row("sweep killed", 1, b"expected")
+    assert (row.epochs_repeated, row.epochs_cut, row.equal) == (4, 1, False)
+    assert row.wrong == "a trial repeated 2 epochs; the tables differ"
+    whole = Row("sweep killed", 1, [-9, 0], 0, 0, 1, True, 20.0)
+    assert [is_kept(each) for each in (whole, row, replace(whole, trials_repeated=1))] == [True, False, False]
+    assert "| sweep killed | 2 | 4 | 0 | 4 | 2 | 1 of 2 | a trial repeated 2 epochs; the tables differ |" in markdown(
+        [row, whole]
+    )

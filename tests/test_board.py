@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from ray.exceptions import ActorDiedError, RayTaskError
+from safetensors import SafetensorError
 
 from datagen.errors import InputError
 from datagen.spec import DatasetSpec
@@ -246,6 +247,9 @@ def task_error(cause: Exception) -> RayTaskError:
         (InputError("The class is missing."), INPUT, "The class is missing."),
         (task_error(InputError("The class is missing.")), INPUT, "The class is missing."),
         (OSError(28, "No space left on device"), INPUT, "No space left on device. Free space"),
+        (SafetensorError("I/O error: No space left on device (os error 28)"), INPUT, "No space left on device. Free"),
+        (SafetensorError("I/O error: Stale file handle (os error 116)"), LOST, "Stale file handle"),
+        (SafetensorError("Error while deserializing header"), ERROR, "deserializing header"),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), MEMORY, "memory is too small"),
         (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), MEMORY, "memory is too small"),
         (OSError(116, "Stale file handle"), LOST, "Stale file handle"),

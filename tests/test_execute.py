@@ -18,12 +18,15 @@ from ray.tune.experiment import Trial
 from safetensors.torch import load_file
 
 from datagen.errors import InputError
+from datagen.spec import GeneratedDataset
+from orchestrator import worker
+from orchestrator.causes import LOST
 from orchestrator.execute import Cluster, Outcome, join_cluster, run_plan
 from orchestrator.logs import logs_of
 from orchestrator.plan import Work
 from orchestrator.ray_environment import prepare
 from orchestrator.store import Store
-from orchestrator.worker import mindgap_work, train_and_publish
+from orchestrator.worker import Resources, mindgap_work, train_and_publish
 from trainables.data import ImageSet
 from trainables.loop import train_cohort
 from trainables.report import EpochReport
@@ -235,7 +238,7 @@ def test_the_first_ctrl_c_ends_a_run_after_the_running_epoch(spec: TrainingSpec,
     class Impatient(Log):
         def work_progressed(self, work: Work, progress: Any) -> None:
             super().work_progressed(work, progress)
-            if progress.epoch == 2:
+            if progress.epoch == 2 and not said:
                 os.kill(os.getpid(), signal.SIGINT)
 
     work = [Work(str(n), (replace(spec, seed=n, epochs=50),), frozenset(), 1.0) for n in range(2 * here.slots)]
@@ -244,9 +247,48 @@ def test_the_first_ctrl_c_ends_a_run_after_the_running_epoch(spec: TrainingSpec,
     assert outcome.interrupted
     assert said == ["stopping"]
     assert log.starts <= here.slots
-    assert max(log.epochs) < 20
+    assert 3 <= max(log.epochs) < 20  # The epoch that ran at Ctrl-C is told as any other.
     checkpoint = next(store.partial_folder(item.members[0].cohort) for item in work if log.starts)
     assert list(checkpoint.glob("*.safetensors"))
+
+
+def test_the_first_ctrl_c_ends_a_generation_after_the_running_shard(
+    generated_spec: GeneratedDataset, here: Cluster, tmp_path: Path
+) -> None:
+    store, said, drawn = Store(tmp_path / "store").open(), [], []
+    spec = replace(generated_spec, images_per_class=8 * here.slots * 8)  # Every worker has 16 shards to draw.
+
+    class Impatient(Log):
+        def work_progressed(self, work: Work, progress: Any) -> None:
+            drawn.append(progress.done)
+            if progress.done == 0:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    work = Work("images", (spec,), frozenset(), 1.0)
+    outcome = run_plan([work], store, here, [Impatient()], on_stop=lambda: said.append(list(drawn)))
+    assert outcome.interrupted
+    assert said == [[0]]  # At once, before any shard was there.
+    assert len(drawn) <= 2
+    assert not store.has(spec)
+
+
+@pytest.mark.parametrize("raised", [InputError("It has no manifest.json."), None])
+def test_a_work_during_which_the_store_was_away_is_tried_again_whatever_came_of_it(
+    raised: Exception | None, spec: TrainingSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, told = Store(tmp_path / "store").open(), []
+
+    def train(*arguments: Any) -> None:
+        (store.root / "store.json").unlink()
+        if raised is not None:
+            raise raised
+
+    monkeypatch.setattr(worker, "_train", train)
+    monkeypatch.setattr(tune, "report", lambda metrics: told.append(metrics["report"]))
+    work = Work("cohort", (spec,), frozenset(), 1.0)
+    with pytest.raises(type(raised) if raised else FileNotFoundError):  # So that Tune replaces the process.
+        mindgap_work({"work": work, "resources": Resources(store.root, 1)})
+    assert [(failure.cause, failure.reason) for failure in told] == [(LOST, "its store is away")]
 
 
 def test_more_workers_than_the_cluster_has_are_refused(spec: TrainingSpec, here: Cluster, tmp_path: Path) -> None:

@@ -74,6 +74,11 @@ def test_nodes_that_share_no_file_system_draw_train_and_publish_through_an_objec
     assert not (store.dataset_folder(spec) / "train-00000-of-00003.parquet").exists()
 
 
+def test_what_tests_start_listens_on_this_machine_only(nodes: Nodes) -> None:
+    assert nodes.address.startswith("127.0.0.1:")
+    assert {node["NodeManagerAddress"] for node in ray.nodes()} == {"127.0.0.1"}
+
+
 class NodeLoser(Told):
     """A watcher that takes a node away after an epoch of the work it runs, and adds another."""
 

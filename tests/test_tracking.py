@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import datetime
+import ipaddress
 import math
 import shutil
 import sqlite3
@@ -15,12 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from sqlalchemy.exc import OperationalError
 
 from datagen.errors import InputError
-from orchestrator import tracking, tracking_writers
+from orchestrator import sweep, tracking, tracking_writers
 from orchestrator.catalog import load_scale, load_study
 from orchestrator.overrides import apply_overrides
 from orchestrator.plan import Plan, make_plan
@@ -28,6 +34,7 @@ from orchestrator.results import finished_models
 from orchestrator.run import _record
 from orchestrator.store import Store
 from orchestrator.tracking import Tracker, check_tracking, tracking_uri, ui_command
+from orchestrator.tracking_server import CERTIFICATES, check_server
 from orchestrator.tracking_writers import ClientWriter
 from trainables.report import EpochReport
 
@@ -210,7 +217,12 @@ def test_an_absent_server_is_told_and_raises_nothing(store: Store, monkeypatch: 
     monkeypatch.setattr(tracking, "RETRY_SECONDS", 1)
     with Tracker(plan, store) as tracker:
         tracker.work_started(plan.work()[0])
-    assert len(tracker.lost) == 1
+    assert tracker.lost == ["Connection refused"]
+
+
+def test_a_sweep_is_told_before_it_starts_that_the_server_is_away() -> None:
+    sentence = check_server("http://alice:pass@127.0.0.1:9")
+    assert sentence.startswith("The MLflow server http://***@127.0.0.1:9 cannot be reached (Connection refused).")
 
 
 def test_a_tracking_address_that_mlflow_does_not_know_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,3 +333,75 @@ def test_a_password_in_an_address_that_mlflow_does_not_know_is_not_shown(
     with pytest.raises(InputError, match=r"ftp://\*\*\*@host/path") as refusal:
         check_tracking(store)
     assert SECRET not in str(refusal.value)
+
+
+def test_a_server_that_refuses_the_password_is_told_before_a_sweep_starts(
+    server: AskedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "alice")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", SECRET)
+    with pytest.raises(
+        InputError, match=r"does not let this user in \(HTTP 403\)\. Set MLFLOW_TRACKING_USERNAME"
+    ) as told:
+        check_server(f"http://127.0.0.1:{server.server_port}")
+    assert SECRET not in str(told.value)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate of 127.0.0.1, signed by itself, and its key."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "MLflow")])
+    here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    made = made.not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=1))
+    paths = [tmp_path_factory.mktemp("tls") / name for name in ("certificate.pem", "key.pem")]
+    signed = made.add_extension(here, critical=False).sign(key, hashes.SHA256())
+    paths[0].write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    paths[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, *plain))
+    return paths[0], paths[1]
+
+
+@pytest.fixture
+def secure_server(store: Store, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of MLflow's own server behind TLS, with the store's database."""
+    monkeypatch.setenv("_MLFLOW_SERVER_FILE_STORE", f"sqlite:///{store.root / 'mlflow.db'}")
+    monkeypatch.setenv("_MLFLOW_SERVER_ARTIFACT_ROOT", str(store.root / "mlflow"))
+    from mlflow.server import app
+    from werkzeug.serving import make_server
+
+    server = make_server("127.0.0.1", 0, app, threaded=True, ssl_context=tuple(map(str, certificate)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    uri = f"https://127.0.0.1:{server.server_port}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    yield uri
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_server_with_a_certificate_that_mlflow_is_told_to_trust_gets_the_records(
+    secure_server: str, certificate: tuple[Path, Path], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = small_plan(store)
+    monkeypatch.setenv(CERTIFICATES, str(certificate[0]))
+    assert check_server(secure_server) == ""
+    run_to_epoch(plan, store, 2)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert steps(store, plan) == [1, 2]  # As they are in the database behind the server.
+
+
+def test_a_server_with_a_certificate_that_nobody_vouches_for_is_refused_in_a_sentence(
+    secure_server: str, store: Store
+) -> None:
+    refused = CliRunner().invoke(sweep.main, ["layer_importance", "--store", str(store.root)])
+    assert refused.exit_code == 2, refused.output
+    assert f"The certificate of the MLflow server {secure_server} is not trusted (self-signed certi" in refused.stderr
+    assert f"Set {CERTIFICATES} to a file" in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+
+
+def test_a_certificate_that_is_not_there_is_named(secure_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CERTIFICATES, "/nowhere/authority.pem")
+    with pytest.raises(InputError, match=f"/nowhere/authority.pem. Mend {CERTIFICATES}"):
+        check_server(secure_server)

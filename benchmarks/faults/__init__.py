@@ -1,0 +1,1 @@
+"""Faults injected into a small pocket study: python -m benchmarks.faults."""
