@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import click
@@ -98,13 +98,19 @@ class Layers(nn.Module):
             activation = part(activation)
         return activation
 
-    def after_each_layer(self, activation: Tensor) -> list[Tensor]:
-        """The input, then the activation after each layer: `count + 1` tensors."""
-        activations = [activation]
+    def after_layers(self, activation: Tensor, wanted: Collection[int]) -> dict[int, Tensor]:
+        """The activation after so many layers, for each number that is `wanted`; after 0 it is the input itself.
+
+        No other is held: a pass takes little more memory than what it gives.
+        """
+        activations = {0: activation} if 0 in wanted else {}
+        passed = 0
         for position, part in enumerate(self.parts, 1):
             activation = part(activation)
             if position in self.ends:
-                activations.append(activation)
+                passed += 1
+                if passed in wanted:
+                    activations[passed] = activation
         return activations
 
     def timm_state(self) -> dict[str, Tensor]:

@@ -59,8 +59,7 @@ class Trunk:
         if training:
             self.layers.train(self._batchnorm == "train")
         with torch.no_grad(), mixed_precision(views.device, self._precision if training else "float32"):
-            activations = self.layers.after_each_layer(views)
-        return {cut: activations[cut] for cut in self.cuts}
+            return self.layers.after_layers(views, self.cuts)
 
 
 class AllCrops(nn.Module):
@@ -114,11 +113,12 @@ class Branch:
         if self.optimizer is not None:
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate
-            self.optimizer.zero_grad(set_to_none=True)
             self.scaler.scale(loss).backward()
             timers.lap("backward")
             self.scaler.step(self.optimizer)
             self.scaler.update()
+            # Here and not before the next step: while the other branches take theirs, nobody holds gradients.
+            self.optimizer.zero_grad(set_to_none=True)
         self._loss_sum += loss.detach()
         self._steps += 1
         timers.lap("step")
