@@ -22,6 +22,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from datagen.identity import derived_seed
 from trainables.checkpoint import CohortCheckpoint
+from trainables.compilation import compile_layers, uncompiled
 from trainables.data import EVALUATION_BATCH, ImageSet, epoch_batches, fraction_subset, steps_per_epoch
 from trainables.features import KeptFeatures, may_keep
 from trainables.memory import MemoryMeter
@@ -224,7 +225,7 @@ class Cohort:
                 self.world.align(module)
         by_batch = self._evaluates_by_batch(epoch)
         drifting = self.spec.batchnorm_evaluation_statistics == "drifting"
-        with evaluation_mode(modules, by_batch=by_batch, drifting=drifting):
+        with uncompiled(self.spec.compile), evaluation_mode(modules, by_batch=by_batch, drifting=drifting):
             batches = self._batches_by_statistics() if by_batch else self._evaluation_batches()
             for inputs in self._in_turn(self._evaluation_inputs, batches):
                 with torch.inference_mode():
@@ -321,6 +322,8 @@ def _build_trunk(members: Sequence[TrainingSpec], source: dict[str, Tensor] | No
     trunk = Trunk(layers.to(world.device), cuts, spec.frozen_batchnorm, spec.precision)
     if spec.sync_batchnorm:
         world.synchronized(layers)
+    if spec.compile:
+        compile_layers(layers, world.device)
     return trunk
 
 

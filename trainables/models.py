@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
@@ -90,11 +91,24 @@ class Layers(nn.Module):
         super().__init__()
         self.names = [name for layer in layers for name in layer.modules]
         self.parts = nn.ModuleList(_part(model, name) for name in self.names)
-        self.ends = _ends(layers)
+        self._sizes = [len(layer.modules) for layer in layers]
+        self._compiled: tuple[nn.Module, ...] = ()
+
+    def compile_each(self, backend: str) -> None:
+        """Has each layer compiled by itself when it is first used, for the shapes that it then meets.
+
+        Nothing may put another module in the place of a part afterwards, as `SyncBatchNorm`'s conversion does.
+        """
+        parts = iter(self.parts)
+        whole = [nn.Sequential(*itertools.islice(parts, size)) for size in self._sizes]
+        for layer in whole:
+            layer.compile(backend=backend, dynamic=False)
+        # In a tuple they are not torch's children, so that nothing is listed twice.
+        self._compiled = tuple(whole)
 
     def forward(self, activation: Tensor) -> Tensor:
         """The activation after the last layer."""
-        for part in self.parts:
+        for part in self._compiled or self.parts:
             activation = part(activation)
         return activation
 
@@ -104,13 +118,13 @@ class Layers(nn.Module):
         No other is held: a pass takes little more memory than what it gives.
         """
         activations = {0: activation} if 0 in wanted else {}
-        passed = 0
-        for position, part in enumerate(self.parts, 1):
-            activation = part(activation)
-            if position in self.ends:
-                passed += 1
-                if passed in wanted:
-                    activations[passed] = activation
+        parts = iter(self.parts)
+        for number, size in enumerate(self._sizes, 1):
+            own = [self._compiled[number - 1]] if self._compiled else itertools.islice(parts, size)
+            for part in own:
+                activation = part(activation)
+            if number in wanted:
+                activations[number] = activation
         return activations
 
     def timm_state(self) -> dict[str, Tensor]:
@@ -247,14 +261,6 @@ def check_network(model: str, network: tuple[Layer, ...], image_size: int) -> No
             f"The layers listed for {model}, one after the other, do not compute what timm's network computes. "
             "A module without parameters may be missing, such as an activation or a pooling."
         )
-
-
-def _ends(layers: tuple[Layer, ...]) -> set[int]:
-    ends, position = set(), 0
-    for layer in layers:
-        position += len(layer.modules)
-        ends.add(position)
-    return ends
 
 
 def load_initial_weights(layers: Layers, network: Sequence[Layer], file: Path | None, digest: str) -> None:

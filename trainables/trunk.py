@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trainables.compilation import compile_layers
 from trainables.models import Layers, build_layers, load_initial_weights
 from trainables.recipe import build_optimizer
 from trainables.spec import TrainingSpec
@@ -88,6 +89,8 @@ class Branch:
         self.layers = layers_of(spec, first=spec.frozen_layers).to(device)
         self.trains = any(True for _ in self.layers.parameters())
         self.module = wrap(AllCrops(self.layers)) if self.trains else AllCrops(self.layers)
+        if spec.compile and self.trains:
+            compile_layers(self.layers, device)
         self.optimizer = build_optimizer(self.layers, spec) if self.trains else None
         if spec.precision == "float16":
             self._start_momentum()
