@@ -199,9 +199,11 @@ def _plain_steps(
     for epoch in range(1, spec.epochs + 1):
         started, on_data = time.perf_counter(), 0.0
         for batch in epoch_batches(positions, spec.batch_size, spec.seed, epoch):
+            wait(device)
             begun = time.perf_counter()
             groups = views(images.images[batch], batch, epoch)
             labels = images.labels[batch].to(device)
+            wait(device)
             on_data += time.perf_counter() - begun
             with mixed_precision(device, spec.precision):
                 logits = torch.cat([network(crops) for crops in groups])
@@ -292,6 +294,9 @@ def main(
         settings = {"precision": precision or ("bfloat16" if on_gpu else "float32"), "views": views}
         steps, batch = iterations or (200 if on_gpu else 2), batch_size or (64 if on_gpu else 2)
         members, images = full_size_members("resnet50", batch, steps, depths, **settings)
+        if on_gpu:
+            # On the device data is about free, as the comparison wants it.
+            images = ImageSet(torch.as_tensor(images.images).to(device), images.labels)
         title = f"resnet50, 224 px, `{views}`, {len(depths)} trainings, {settings['precision']}, batches of {batch}"
         found[title] = measure_full_size(members, images, device, ways)
     about = {**machine(device), "rounds": rounds}

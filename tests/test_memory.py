@@ -21,7 +21,7 @@ from orchestrator.store import Store
 from trainables import memory
 from trainables.data import ImageSet
 from trainables.features import KEPT_LIMIT
-from trainables.loop import train_cohort
+from trainables.loop import Trained, train_cohort
 from trainables.memory import HEADROOM, CohortTooLarge, Demand, Phase, available_bytes, pieces_needed
 from trainables.pieces import divided
 from trainables.probe import ensure_room, measured_demand
@@ -138,15 +138,25 @@ def values_after(cut: int, members: list[TrainingSpec]) -> int:
 
 
 def test_a_cohort_that_fits_trains_the_same_bit_for_bit_after_the_probe(
-    base_spec: TrainingSpec, train_images: ImageSet, validation_images: ImageSet
+    base_spec: TrainingSpec, train_images: ImageSet, validation_images: ImageSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    step, drawn = Branch.step, []
+
+    def with_noise(self: Branch, groups: list[torch.Tensor], *arguments: Any) -> None:
+        """As of a network with dropout, which draws from torch's own generator."""
+        drawn.append(self.spec.frozen_layers)
+        step(self, [group + 0.01 * torch.randn_like(group) for group in groups], *arguments)
+
+    monkeypatch.setattr(Branch, "step", with_noise)
     members, source = members_at(base_spec, (16, 17)), layers_of(base_spec).timm_state()
-    plain = train_cohort(members, train_images, validation_images, source)
-    torch.manual_seed(5)
-    numbers = torch.rand(3)
-    torch.manual_seed(5)
-    probed = train_cohort(members, train_images, validation_images, source, meter=FakeMemory(GIB))
-    assert torch.equal(torch.rand(3), numbers)
+
+    def trained(meter: FakeMemory | None) -> list[Trained]:
+        torch.manual_seed(5)
+        return train_cohort(members, train_images, validation_images, source, meter=meter)
+
+    plain, steps = trained(None), len(drawn)
+    probed = trained(FakeMemory(GIB))
+    assert drawn[steps:] == [16, 16, *drawn[:steps]]  # The branch with the most layers, twice, and then all.
     for one, other in zip(plain, probed, strict=True):
         assert all(torch.equal(value, other.state[key]) for key, value in one.state.items())
 
@@ -178,8 +188,8 @@ def test_a_cohort_that_does_not_fit_goes_on_in_three_pieces_with_equal_results(
 ) -> None:
     store = Store(tmp_path / "store").open()
     worker.train_and_publish((base_spec,), store.root, lambda report: None)
-    members = members_at(base_spec, (13, 14, 15, 16, 17))
-    need = measured_demand(members, [13], train_images, validation_images, World(), FakeMemory(0, step=1000))
+    members = members_at(base_spec, (14, 15, 16, 17))
+    need = measured_demand(members, [14], train_images, validation_images, World(), FakeMemory(0, step=1000))
     limit = max(need.peak(part) for part in divided(members, 3))
     monkeypatch.setattr(memory, "meter_of", lambda device, share: FakeMemory(int(limit / HEADROOM) + 1, step=1000))
     reports: list[Any] = []
