@@ -66,6 +66,24 @@ def test_what_is_available_is_a_share_of_the_device_less_what_is_held() -> None:
     assert available_bytes(80, free=40, reserved=40, allocated=35, share=0.25) == 0
 
 
+def test_cudas_meter_reads_the_peak_above_what_was_held_and_the_share_that_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held = {"memory_allocated": 30, "memory_reserved": 40, "max_memory_allocated": 75}
+    for name, value in held.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    for name in ("synchronize", "reset_peak_memory_stats"):
+        monkeypatch.setattr(torch.cuda, name, lambda device: None)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (50, 100))
+    meter = memory.meter_of(torch.device("cuda"), 0.8)
+    assert meter is not None
+    meter.start()
+    assert meter.peak() == 45
+    assert meter.available() == 80 - 30
+    assert memory.meter_of(torch.device("cpu")) is None
+
+
 def demand(kept: int, branch: dict[int, int], evaluation: int = 0, features: int = 0) -> Demand:
     depths = range(1, 18)
     training = Phase(10, 30, dict.fromkeys(depths, 1), branch)

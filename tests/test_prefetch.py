@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -107,6 +108,39 @@ def test_a_thread_that_works_ahead_changes_no_bit(
         for mine, theirs in zip(one.history, other.history, strict=True):
             assert (mine["top1"], mine["train_loss"]) == (theirs["top1"], theirs["train_loss"])
             assert theirs["seconds_views"] == 0 < theirs["seconds_data"]
+
+
+class Stream:
+    """A stream of a GPU that notes what it is asked."""
+
+    def __init__(self, notes: list[tuple[str, object]]) -> None:
+        self._notes = notes
+
+    def record_event(self) -> str:
+        self._notes.append(("recorded", threading.current_thread().name[:8]))
+        return "ready"
+
+    def wait_event(self, event: str) -> None:
+        self._notes.append(("waits for", event))
+
+
+def test_on_a_gpu_the_step_waits_for_its_batch_and_keeps_its_memory_and_the_host_does_not_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    notes: list[tuple[str, object]] = []
+    current, entered = Stream(notes), []
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: Stream(notes))
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: entered.append(stream) or nullcontext())
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: current)
+    monkeypatch.setattr(torch.Tensor, "record_stream", lambda tensor, stream: notes.append(("kept for", stream)))
+
+    def ready(number: int) -> Inputs:
+        assert isinstance(entered[-1], Stream)
+        return Inputs(torch.tensor([number]), torch.tensor([0]), [torch.ones(1)])
+
+    (one,) = one_ahead(ready, [7], torch.device("cuda"))
+    assert int(one.positions) == 7
+    assert notes == [("recorded", "prefetch"), ("waits for", "ready"), ("kept for", current), ("kept for", current)]
 
 
 @needs_gpu
