@@ -4,7 +4,8 @@ Both draw the same prompts with the same pipeline, batch size, precision, steps 
 to the disk: mindgap as shards, the loop with PIL's save. Each way runs in processes of its own with one thread each;
 loading is left out, as a real set takes hours. Rounds of all ways alternate, so that a change of the machine's speed
 hits all. On a GPU `--gpu` times the architecture of Stable Diffusion 1.x with random weights (timing does not depend on
-them) by batch size, as diffusers has it, with channels last, and compiled.
+them) by batch size, one step of a ladder after the other: float32, half precision, prompts once and encoding beside,
+channels last, compiled, and then the variants that change the images, which are never defaults.
 
 Writes benchmarks/generate.json (with --gpu: generate_gpu.json) and prints a table.
 """
@@ -14,7 +15,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import platform
 import resource
 import statistics
 import tempfile
@@ -27,6 +27,7 @@ from typing import Any
 
 import click
 
+from benchmarks.rounds import processor
 from datagen.generate import ShardPainter, shard_count, shard_positions
 from datagen.recipe_files import absolute, load_recipe, make_spec
 from datagen.shards import write_json
@@ -36,7 +37,7 @@ HERE = Path(__file__).parent
 WAYS = ("plain loop", "mindgap, 1 actor", "mindgap, 2 actors")
 
 
-def plain_loop(spec: GeneratedDataset, folder: Path, device: str) -> Callable[[list[int]], None]:
+def plain_loop(spec: GeneratedDataset, folder: Path, device: str, way: str) -> Callable[[list[int]], None]:
     """A user's loop: prompts as text, a generator for each image, PIL's save; returns what draws given shards."""
     import torch
     from diffusers import StableDiffusionPipeline
@@ -72,9 +73,14 @@ def plain_loop(spec: GeneratedDataset, folder: Path, device: str) -> Callable[[l
     return draw
 
 
-def shard_painter(spec: GeneratedDataset, folder: Path, device: str) -> Callable[[list[int]], None]:
+def shard_painter(spec: GeneratedDataset, folder: Path, device: str, way: str) -> Callable[[list[int]], None]:
     """An actor of mindgap without Ray around it; returns what draws given shards."""
-    painter = ShardPainter(spec, folder, device)
+    import torch
+
+    painter: Any = ShardPainter(spec, folder, device)
+    if way.endswith("contiguous"):
+        for part in (painter._painter._pipeline.unet, painter._painter._pipeline.vae):
+            part.to(memory_format=torch.contiguous_format)
     (folder / ".attempts").mkdir(exist_ok=True)
 
     def draw(shards: list[int]) -> None:
@@ -92,7 +98,7 @@ def serve(way: str, spec: GeneratedDataset, folder: Path, device: str, pipe: Con
 
     torch.set_num_threads(1)
     folder.mkdir(parents=True, exist_ok=True)
-    draw = (plain_loop if way == "plain loop" else shard_painter)(spec, folder, device)
+    draw = (plain_loop if way.startswith("plain loop") else shard_painter)(spec, folder, device, way)
     draw([0])  # Warm-up: first calls load kernels, and compile where asked.
     pipe.send("ready")
     while (shards := pipe.recv()) is not None:
@@ -116,6 +122,11 @@ class Worker:
         self._process.start()
         theirs.close()
         self._pipe.recv()
+
+    @property
+    def process_id(self) -> int | None:
+        """The process's number."""
+        return self._process.pid
 
     def send(self, shards: list[int]) -> None:
         """Has shards drawn."""
@@ -162,8 +173,8 @@ def _row(
     settings: dict[str, Any],
 ) -> dict[str, Any]:
     seconds, cores = ([each[part] / images for each in taken] for part in (0, 1))
-    ratios = [theirs[0] / ours[0] for theirs, ours in zip(plain, taken, strict=True)]
-    core_ratios = [theirs[1] / ours[1] for theirs, ours in zip(plain, taken, strict=True)]
+    ratios = [theirs[0] / ours[0] for theirs, ours in zip(plain, taken, strict=False)]
+    core_ratios = [theirs[1] / ours[1] for theirs, ours in zip(plain, taken, strict=False)]
     return {
         "way": way,
         **settings,
@@ -179,32 +190,67 @@ def _spread(values: list[float]) -> dict[str, float]:
     return {"min": min(values), "median": statistics.median(values), "max": max(values)}
 
 
-def measure_gpu(batches: tuple[int, ...], rounds: int, steps: int, root: Path) -> list[dict[str, Any]]:
-    """Stable Diffusion 1.x at 512 x 384, float16, on the GPU: plain loop, mindgap, and mindgap compiled, by batch."""
+def ladder(spec: GeneratedDataset) -> dict[str, GeneratedDataset]:
+    """The ways of drawing on a GPU, each a step from the one before; those that change the images last."""
+    compiled = replace(spec, compile=True)
+    return {
+        "plain loop, float32": replace(spec, precision="float32"),
+        "plain loop": spec,
+        "mindgap, contiguous": spec,
+        "mindgap, channels last": spec,
+        "mindgap, compiled": compiled,
+        "changed images: compiled, DeepCache every 3 steps": replace(compiled, deepcache_interval=min(3, spec.steps)),
+        "changed images: compiled, DPM-Solver++, 25 steps": replace(compiled, scheduler="dpmsolver++", steps=25),
+        "changed images: float8 weights": replace(spec, denoiser_weights="float8"),
+    }
+
+
+def measure_gpu(
+    batches: tuple[int, ...], rounds: int, steps: int, ways: str, root: Path, device: str = "cuda", tiny: bool = False
+) -> list[dict[str, Any]]:
+    """Stable Diffusion 1.x at 512 x 384, float16: every way of the ladder, by images in a batch.
+
+    All ways guide in one pass of twice the batch and decode a batch at once, as diffusers does; mindgap's also encode
+    prompts once and pictures beside the next batch. Of the ways only those are run that have one of the `ways`, words
+    between commas, in their names, and the plain loop. With `tiny`, the pocket pipeline instead, to try the code.
+    """
     from benchmarks.stable_diffusion import save_random_pipeline
 
-    folder = save_random_pipeline(root / "stable-diffusion-1")
-    classes = load_recipe("imagenet100_sd14").classes
+    chosen = [] if tiny else [f"pipeline={save_random_pipeline(root / 'stable-diffusion-1')}"]
+    recipe = make_spec(load_recipe("pocket" if tiny else "imagenet100_sd14"), [*chosen, f"steps={steps}"])
     rows = []
     for at_once in batches:
-        recipe = make_spec(load_recipe("imagenet100_sd14"), [f"pipeline={folder}", f"steps={steps}"])
-        spec = absolute(replace(recipe, images_at_once=at_once, rows_per_shard=at_once))
-        ways = {
-            "plain loop": spec,
-            "mindgap, channels last": spec,
-            "mindgap, channels last, compiled": replace(spec, compile=True),
-        }
-        assert len(classes) == len(spec.class_names)
+        # Two batches a shard: the first is encoded while the second is drawn.
+        spec = absolute(replace(recipe, images_at_once=at_once, rows_per_shard=2 * at_once))
         taken: dict[str, list[tuple[float, float]]] = {}
-        for way, of_way in ways.items():
-            worker = Worker(way, of_way, root / f"{way} {at_once}", "cuda")
-            taken[way] = []
-            for number in range(rounds):
-                worker.send([number + 1])
-                taken[way].append(worker.wait())
-            worker.stop()  # One at a time: three pipelines would share the GPU.
-        rows += [_row(way, taken[way], taken["plain loop"], at_once, {"images_at_once": at_once}) for way in ways]
+        left_out: dict[str, str] = {}
+        for way, of_way in ladder(spec).items():
+            if way != "plain loop" and not any(word.strip() in way for word in ways.split(",")):
+                continue
+            click.echo(f"... {way}, {at_once} images at once", err=True)
+            try:
+                # Once is enough for what is several times slower than all others.
+                turns = 1 if way == "plain loop, float32" else rounds
+                taken[way] = _rounds(Worker(way, of_way, root / f"{way} {at_once}", device), turns)
+            except EOFError:
+                left_out[way] = "did not fit, or failed"
+        if "plain loop" not in taken:
+            raise click.ClickException(f"The plain loop failed with {at_once} images at once: give fewer --batches.")
+        settings = {"images_at_once": at_once}
+        rows += [_row(way, taken[way], taken["plain loop"], 2 * at_once, settings) for way in taken]
+        for way, reason in left_out.items():
+            click.echo(f"... {way}, {at_once} images at once: {reason}", err=True)
     return rows
+
+
+def _rounds(worker: Worker, rounds: int) -> list[tuple[float, float]]:
+    """One worker at a time: several pipelines would share the GPU."""
+    taken = []
+    for number in range(rounds):
+        worker.send([number + 1])
+        taken.append(worker.wait())
+    worker.stop()
+    return taken
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -229,7 +275,7 @@ def _machine(gpu: bool) -> dict[str, Any]:
     import torch
 
     return {
-        "cpu": platform.processor() or platform.machine(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "gpu": torch.cuda.get_device_name() if gpu else None,
         "torch": torch.__version__,
@@ -244,8 +290,9 @@ def _machine(gpu: bool) -> dict[str, Any]:
 @click.option("--gpu", is_flag=True, help="Stable Diffusion 1.x with random weights on this machine's GPU instead.")
 @click.option("--batches", default="1,8,16,32", show_default=True, help="Images of a batch, on the GPU.")
 @click.option("--steps", default=50, show_default=True, help="Steps, on the GPU.")
+@click.option("--ways", default="", help="On the GPU: words, between commas, that a way's name must have one of.")
 @click.option("--out", default=HERE, type=click.Path(path_type=Path), help="Folder of the results.")
-def main(images: int, rounds: int, at_once: int, gpu: bool, batches: str, steps: int, out: Path) -> None:
+def main(images: int, rounds: int, at_once: int, gpu: bool, batches: str, steps: int, ways: str, out: Path) -> None:
     """Measures, writes the results and prints the table."""
     import torch
 
@@ -254,13 +301,14 @@ def main(images: int, rounds: int, at_once: int, gpu: bool, batches: str, steps:
         raise click.UsageError("There is no GPU here.")
     with tempfile.TemporaryDirectory() as root:
         if gpu:
-            rows = measure_gpu(tuple(map(int, batches.split(","))), rounds, steps, Path(root))
+            rows = measure_gpu(tuple(map(int, batches.split(","))), rounds, steps, ways, Path(root))
         else:
             rows = measure_cpu(images, rounds, at_once, Path(root))
     name = "generate_gpu" if gpu else "generate"
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / f"{name}.json", {"machine": _machine(gpu), "rounds": rounds, "rows": rows})
-    click.echo(table(rows))
+    about = _machine(gpu)
+    write_json(out / f"{name}.json", {"machine": about, "rounds": rounds, "rows": rows})
+    click.echo(", ".join(f"{key} {value}" for key, value in about.items() if value) + "\n\n" + table(rows))
 
 
 if __name__ == "__main__":

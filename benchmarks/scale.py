@@ -25,6 +25,7 @@ from orchestrator.catalog import load
 from orchestrator.messages import WorkFailed
 from orchestrator.plan import Plan, Work, make_plan
 from orchestrator.ray_environment import prepare
+from orchestrator.remote_store import store_at
 from orchestrator.store import Store
 from orchestrator.tracking import Tracker
 from trainables.report import EpochReport
@@ -38,7 +39,7 @@ def no_op(config: dict[str, Any]) -> None:
     from ray import tune
 
     work: Work = config["work"]
-    store = Store(config["resources"].store)
+    store = store_at(config["resources"].store)
     try:
         for spec in work.members:
             store.publish_model(spec, [ROW], None, lambda path: path.write_bytes(b""))

@@ -155,6 +155,12 @@ def _source_sentence(source: DatasetSpec) -> str:
     return ""
 
 
+def _variants(spec: DiffusionDataset) -> str:
+    """What changes the images for speed or memory beside steps and scheduler; empty by default."""
+    reused = f", DeepCache every {spec.deepcache_interval} steps" if spec.deepcache_interval > 1 else ""
+    return reused + (", weights in float8" if spec.denoiser_weights == "float8" else "")
+
+
 def described(plan: DatasetPlan) -> list[tuple[str, str]]:
     """The plan as (what, how much), for readers."""
     spec = plan.spec
@@ -165,10 +171,14 @@ def described(plan: DatasetPlan) -> list[tuple[str, str]]:
         ("shards", f"{plan.shards:,} of {min(spec.rows_per_shard, spec.images):,} images"),
     ]
     if isinstance(spec, DiffusionDataset):
+        sampling = f"scheduler {spec.scheduler}, {spec.precision}{_variants(spec)}"
         guidance = f"guidance {spec.guidance:g}" + ("" if spec.guidance > 1 else " (none)")
         rows += [
             ("pipeline", spec.pipeline_folder.name + (f" with {spec.adapter}" if spec.adapter else "")),
-            ("sampling", f"{spec.steps} steps, {guidance}, scheduler {spec.scheduler}, {spec.precision}"),
+            (
+                "sampling",
+                f"{spec.steps} steps, {guidance}, {sampling}",
+            ),
             ("prompts", f"{plan.prompts:,} different"),
         ]
     hours = "unknown" if plan.hours is None else f"{plan.hours:,.2f}" if plan.hours < 10 else f"{plan.hours:,.0f}"

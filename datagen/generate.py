@@ -37,6 +37,7 @@ from datagen.shards import (
     write_manifest,
     write_shard,
 )
+from datagen.shared_folder import SharedFolder
 from datagen.spec import DatasetSpec, GeneratedDataset, MadeDataset, RealDataset
 
 SPLIT = "train"
@@ -75,16 +76,18 @@ def generate(
     workers: int,
     gpus_per_worker: float = 0,
     sources: Mapping[str, Path] | None = None,
+    shared: SharedFolder | None = None,
     on_progress: Callable[[int], None] = lambda images: None,
 ) -> Manifest:
     """Makes the data set in `folder`, skipping the shards that are there, and writes the manifest last.
 
     Args:
         spec: what to make.
-        folder: where; made if missing. Every node must see it.
+        folder: where; made if missing. Every node must see it, or have `shared`.
         workers: the most actors to run at once; each takes one CPU, or `gpus_per_worker` GPUs.
         gpus_per_worker: GPUs of one actor, 1/2 for two actors on each; 0 draws on the CPU.
         sources: folders of the sets that this one is made of, by fingerprint; real ones say theirs themselves.
+        shared: how nodes that do not see `folder` come by its shards.
         on_progress: called with the number of images that exist, after every shard.
 
     Raises:
@@ -94,7 +97,8 @@ def generate(
     """
     folder = folder.absolute()
     with owned(folder):
-        return _generate(spec, folder, workers, gpus_per_worker, source_folder(spec, sources), on_progress)
+        source = source_folder(spec, sources)
+        return _generate(spec, folder, workers, gpus_per_worker, source, on_progress, shared)
 
 
 @contextmanager
@@ -151,6 +155,7 @@ def _generate(
     gpus: float,
     source: Path | None,
     on_progress: Callable[[int], None],
+    shared: SharedFolder | None = None,
 ) -> Manifest:
     shards = shard_count(spec)
     names = [shard_name(SPLIT, shard, shards) for shard in range(shards)]
@@ -162,12 +167,14 @@ def _generate(
     seconds, left_out = 0.0 if not records else math.nan, dict[str, str]()
     for _ in range(ATTEMPTS):
         failed = {}
-        for shard, result in _draw_missing(spec, folder, missing, workers, gpus, source):
+        for shard, result in _draw_missing(spec, folder, missing, workers, gpus, source, shared):
             seconds, left_out = seconds + result.get("seconds", 0.0), left_out | result.get("left_out", {})
             if "failed" in result:
                 failed[shard] = result["failed"]
                 continue
             records[shard] = ShardRecord(**result["record"])
+            if shared:
+                shared.bring(folder / records[shard].file)
             on_progress(sum(record.rows for record in records.values()))
         if not (missing := sorted(failed)):
             break
@@ -230,6 +237,7 @@ def _draw_missing(
     workers: int,
     gpus: float,
     source: Path | None,
+    shared: SharedFolder | None,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Draws shards on Ray, and yields each with its result, as `ShardPainter` gives it."""
     if not missing:
@@ -258,6 +266,7 @@ def _draw_missing(
             "folder": folder,
             "device": "cuda" if gpus else "cpu",
             "source": source,
+            "shared": shared,
         },
     )
     try:
@@ -279,7 +288,14 @@ class ShardPainter:
     user's, which Ray would otherwise retry and show with its traceback.
     """
 
-    def __init__(self, spec: MadeDataset, folder: Path, device: str, source: Path | None = None) -> None:
+    def __init__(
+        self,
+        spec: MadeDataset,
+        folder: Path,
+        device: str,
+        source: Path | None = None,
+        shared: SharedFolder | None = None,
+    ) -> None:
         import torch
 
         from datagen.painters import painter_for
@@ -287,8 +303,11 @@ class ShardPainter:
         if device == "cpu":
             # One process a core with one thread each is faster than threads that share cores.
             torch.set_num_threads(1)
-        self._spec, self._folder, self._refused = spec, folder, ""
+        self._spec, self._shared, self._refused = spec, shared, ""
+        self._folder = shared.here() if shared else folder
         try:
+            if shared and spec.made_from:
+                source = shared.bring_dataset(spec.made_from[0])
             self._painter = painter_for(spec, device, source)
         except InputError as error:
             self._refused = str(error)
@@ -316,6 +335,8 @@ class ShardPainter:
             return {"failed": failed}
         path = self._folder / shard_name(SPLIT, shard, shard_count(self._spec))
         record = asdict(write_shard(path, rows, self._spec.class_names))
+        if self._shared:
+            self._shared.send(path)
         left_out = getattr(self._painter, "left_out", {})
         return {"record": record, "seconds": time.monotonic() - started, "left_out": left_out}
 
@@ -347,6 +368,7 @@ class ShardPainter:
 def _begin(note: Path) -> int:
     """Counts how often a shard was begun, over all processes that died with it."""
     try:
+        note.parent.mkdir(exist_ok=True)
         with note.open("ab") as file:
             file.write(b".")
             file.flush()

@@ -19,6 +19,7 @@ from datagen.errors import InputError
 from datagen.pipelines import load_pipeline
 from datagen.shards import ImageRow
 from datagen.spec import DiffusionDataset, GeneratedDataset
+from datagen.variants import DeepFeatures
 
 CPU_BATCH_MULTIPLE = 16
 """On a CPU oneDNN picks its kernels by batch size: with batches of 1, 3 or 7 about a tenth of the images differed in a
@@ -49,6 +50,8 @@ class DiffusionPainter(ABC):
         self.device = torch.device(device)
         self._spec = spec
         self._pipeline = load_pipeline(spec, self.device)
+        reused = spec.deepcache_interval > 1
+        self._deep_features = DeepFeatures(self._pipeline.unet, spec.deepcache_interval) if reused else None
         self._embeddings = PromptEmbeddings(self._pipeline, spec.guidance, self.device)
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="read")
         # A worker on the CPU has one core; beside a GPU, JPEG of 512 x 384 takes a core 4 ms.
@@ -93,6 +96,8 @@ class DiffusionPainter(ABC):
         padded = self._padded(subjects)
         spec = self._spec
         generators = [torch.Generator("cpu").manual_seed(self._seed(subject)) for subject in padded]
+        if self._deep_features is not None:
+            self._deep_features.begin()
         try:
             with torch.inference_mode():
                 images = self._pipeline(

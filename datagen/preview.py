@@ -8,6 +8,7 @@ done, 2 wrong usage or input.
 from __future__ import annotations
 
 import io
+import json
 import os
 import sys
 from collections import Counter
@@ -26,8 +27,9 @@ from rich.table import Table
 
 from datagen.errors import InputError
 from datagen.pictures import CorruptError, rgb_picture
-from datagen.shards import MANIFEST, Manifest, read_manifest
+from datagen.shards import MANIFEST, Manifest, read_manifest, write_json
 
+SUMMARY = "summary.json"
 SAMPLES = 8
 TILE = 64
 GAP = 2
@@ -64,6 +66,22 @@ def contact_sheet(folder: Path, *, samples: int = SAMPLES, classes: int | None =
         for position, data in enumerate(found[label]):
             sheet.paste(_tile(data, tile), (left + position * (tile + GAP), top + caption))
     return sheet
+
+
+def stored_summary(folder: Path) -> dict[str, Any]:
+    """The `summary` of a data set as `store_summary` has stored it beside the manifest, else made now."""
+    try:
+        values: dict[str, Any] = json.loads((folder / SUMMARY).read_text())
+        if values["digest"] == read_manifest(folder).digest:
+            return values
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return summary(folder)
+
+
+def store_summary(folder: Path) -> None:
+    """Stores the summary beside the manifest, for those who will not have all shards at hand."""
+    write_json(folder / SUMMARY, summary(folder))
 
 
 def summary(folder: Path) -> dict[str, Any]:
@@ -128,15 +146,16 @@ def find_dataset(name: str, store: Path) -> Path:
 def _first_images(folder: Path, manifest: Manifest, labels: list[int], samples: int) -> dict[int, list[bytes]]:
     """The encoded bytes of the first images of each label; only row groups that hold some are read."""
     found: dict[int, list[bytes]] = {label: [] for label in labels}
+    missing = set(found)
     for file, group in _row_groups(folder, manifest):
-        missing = {label for label, images in found.items() if len(images) < samples}
-        if not missing:
-            break
         if missing.isdisjoint(file.read_row_group(group, columns=["label"])["label"].to_pylist()):
             continue
         for row in file.read_row_group(group, columns=["image", "label"]).to_pylist():
             if row["label"] in missing and len(found[row["label"]]) < samples:
                 found[row["label"]].append(row["image"]["bytes"])
+        missing = {label for label in missing if len(found[label]) < samples}
+        if not missing:
+            break  # Before another shard is opened, which may not be on this machine.
     return found
 
 

@@ -90,6 +90,12 @@ class DiffusionDataset(MadeDataset, ABC):
 
     Guidance is classifier-free guidance's scale (up to 1 means none; Ho and Salimans, 2021). A `scheduler` other than
     "pipeline" replaces the pipeline's own. An adapter is a LoRA, fused into the pipeline's weights.
+
+    Fewer `steps`, another `scheduler`, a `deepcache_interval` above 1 and `denoiser_weights` "float8" are faster or
+    smaller and change the images (`datagen.variants`): they make another data set.
+
+    Raises:
+        InputError: settings of the denoiser do not go together.
     """
 
     pipeline: str = identity(help="name of the generator")
@@ -100,9 +106,31 @@ class DiffusionDataset(MadeDataset, ABC):
     guidance: float = identity(2.0, minimum=0, maximum=100)
     scheduler: str = identity("pipeline", choices=SCHEDULERS)
     precision: str = identity("float32", choices=("float32", "bfloat16", "float16"))
+    deepcache_interval: int = identity(
+        1, minimum=1, maximum=1000, help="the denoiser's deep features are computed every so many steps (DeepCache)"
+    )
+    denoiser_weights: str = identity(
+        "precision", choices=("precision", "float8"), help="float8: rounded and kept so, computed with in precision"
+    )
     pipeline_folder: Path = runtime(help="where the generator's files are")
     adapter_folder: Path | None = runtime(None, help="where the adapter's safetensors file is")
-    compile: bool = runtime(False, help="torch.compile the denoiser; worth its minute on a GPU")
+    compile: bool = runtime(False, help="torch.compile denoiser and decoder; worth its minutes on a GPU")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.deepcache_interval > self.denoising_steps:
+            raise InputError(
+                f"deepcache_interval must be at most {self.denoising_steps}, the steps that are taken, "
+                f"not {self.deepcache_interval}."
+            )
+        if self.compile and self.denoiser_weights == "float8":
+            # diffusers' cast breaks the graph at every layer, and torch.compile gives up after eight.
+            raise InputError("compile=true does not go with denoiser_weights=float8. Leave one of them out.")
+
+    @property
+    def denoising_steps(self) -> int:
+        """The steps that the denoiser takes for an image."""
+        return self.steps
 
     @property
     def weights(self) -> tuple[Path, ...]:
@@ -152,6 +180,11 @@ class OracleDataset(DiffusionDataset):
     noise_level: int = identity(0, minimum=0, maximum=999)
     strength: float = identity(0.7, above=0, maximum=1)
     prompts: tuple[tuple[str, ...], ...] = identity((), help="of each class, for image_to_image")
+
+    @property
+    def denoising_steps(self) -> int:
+        """The steps that the denoiser takes for an image: by image_to_image only those from `strength` on."""
+        return max(1, int(self.steps * self.strength)) if self.method == "image_to_image" else self.steps
 
     @property
     def images(self) -> int:

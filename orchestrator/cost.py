@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from datagen.spec import DiffusionDataset, MadeDataset, OracleDataset
+from datagen.spec import DiffusionDataset, MadeDataset
 from orchestrator.scale import Rates
 from trainables.spec import TrainingSpec
 
@@ -13,13 +13,10 @@ FORWARD_SHARE = 1 / 3
 
 
 def making_seconds(spec: MadeDataset, rates: Rates) -> float:
-    """Seconds to make the data set on one core or GPU."""
+    """Seconds to make the data set on one core or GPU; at most, if deep features are kept (`deepcache_interval`)."""
     if not isinstance(spec, DiffusionDataset):
         return spec.images / rates.stylized
-    steps = spec.steps * (2 if spec.guidance > 1 else 1)
-    if isinstance(spec, OracleDataset) and spec.method == "image_to_image":
-        steps = round(steps * spec.strength)
-    return spec.images * steps / rates.denoised
+    return spec.images * spec.denoising_steps * (2 if spec.guidance > 1 else 1) / rates.denoised
 
 
 def views_of(spec: TrainingSpec) -> float:

@@ -11,7 +11,7 @@ from ray.tune.integration.ray_train import TuneReportCallback
 
 from orchestrator.logs import log_name, work_log
 from orchestrator.plan import Work
-from orchestrator.store import Store
+from orchestrator.remote_store import store_at
 from orchestrator.worker import Resources, train_and_publish
 
 
@@ -36,7 +36,7 @@ def train_with_ray_train(work: Work, resources: Resources) -> None:
         run_config=ray.train.RunConfig(
             # A name of its own for every piece: two pieces of a cohort may train at once.
             name=log_name(work),
-            storage_path=str(resources.store / "partial" / "ray_train"),
+            storage_path=f"{resources.store}/partial/ray_train",
             callbacks=[TuneReportCallback()],
             # The board retries, by cause. Without a limit on the controller, workers that never find room are waited
             # for forever and in silence.
@@ -54,12 +54,15 @@ def _train_on_worker(config: dict[str, Any]) -> None:
     device = get_device() if torch.cuda.is_available() or not resources.gpus_per_worker else torch.device("cpu")
     world = World(context.get_world_rank(), context.get_world_size(), device)
 
-    def report(progress: object) -> None:
-        ray.train.report({"report": progress})
+    store = store_at(resources.store)
+    with work_log(store, work, rank=world.rank + 1) as log:
 
-    with work_log(Store(resources.store), work, rank=world.rank + 1) as log:
+        def report(progress: object) -> None:
+            log.keep()
+            ray.train.report({"report": progress})
+
         try:
-            train_and_publish(work.members, resources.store, report, world, gpu_share=resources.gpu_share)
+            train_and_publish(work.members, store, report, world, gpu_share=resources.gpu_share)
         except Exception as error:
             log.say_error(error)
             raise

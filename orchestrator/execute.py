@@ -69,7 +69,7 @@ def run_plan(
     for item in work:
         cluster.check_room(item)
     board = Board(work, cluster.slots, watchers, fail_fast=fail_fast, pauses=pauses, search=search)
-    resources = Resources(store.root, cluster.slots, cluster.worker_gpus, cluster.worker_cpus)
+    resources = Resources(store.location, cluster.slots, cluster.worker_gpus, cluster.worker_cpus)
     # What Tune writes nobody reads: on a disk of this machine no full or absent store can stop it.
     scratch = tempfile.mkdtemp(prefix="mindgap-")
     tuner = tune.Tuner(

@@ -1,8 +1,8 @@
-"""One sweep writes to a store at a time: a lock with owner and heartbeat, also between machines that share the folder.
+"""One sweep writes to a store at a time: a lock with owner and heartbeat, also between machines that share the store.
 
-`owner.json` is the lock. It is created exclusively, which NFS does atomically too, and touched every few seconds. An
-owner counts as dead if it ran on this machine and its process is gone, or if it has not been heard of for
-`STALE_SECONDS`, by the clock of the file server alone: clocks of machines differ.
+The lock is the file (or object) `owner.json`. It is created exclusively, which NFS and object stores do atomically too,
+and written to every few seconds. An owner counts as dead if it ran on this machine and its process is gone, or if it
+has not been heard of for `STALE_SECONDS`, by the clock of the store's server alone: clocks of machines differ.
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 
 from datagen.errors import InputError
+from orchestrator.bucket import Bucket, ReplacedError
 
 BEAT_SECONDS = 5.0
 STALE_SECONDS = 90.0
 """An owner that the store was unreachable for is alive: the store may be away for half a minute and more."""
+LOCK = "owner.json"
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,29 @@ class Owner:
         return f"{self.purpose} runs on {self.host} (process {self.pid}) since {self.since}"
 
 
+class Lock(Protocol):
+    """What holds the note of a store's owner: a file or an object."""
+
+    def owner(self) -> Owner | None:
+        """Who holds the store, alive or not; None if nobody does, or the note cannot be read."""
+
+    def silence(self) -> float:
+        """Seconds since the owner's last heartbeat by the server's clock; 0 if it cannot be told."""
+
+    def create(self, owner: Owner) -> bool:
+        """Writes the note if there is none; whether it did."""
+
+    def remove(self, owner: Owner | None) -> None:
+        """Removes the note if it is still that owner's (None: an unreadable one)."""
+
+    def beat(self, owner: Owner) -> None:
+        """Lets others hear of the owner; writes the note anew if it is gone.
+
+        Raises:
+            OSError: the store is away.
+        """
+
+
 def this_process(purpose: str) -> Owner:
     """This process as an owner."""
     pid = os.getpid()
@@ -59,15 +85,7 @@ def this_process(purpose: str) -> Owner:
     )
 
 
-def read_owner(root: Path) -> Owner | None:
-    """Who holds the store in `root`, alive or not; None if nobody does, or the file cannot be read."""
-    try:
-        return Owner(**json.loads((root / "owner.json").read_text()))
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def is_alive(root: Path, owner: Owner) -> bool:
+def is_alive(lock: Lock, owner: Owner) -> bool:
     """Whether the owner still runs, as far as can be told from here."""
     if owner.machine == _machine():
         try:
@@ -77,15 +95,15 @@ def is_alive(root: Path, owner: Owner) -> bool:
             return False
         except psutil.Error:
             return True
-    return _silence(root) < STALE_SECONDS
+    return lock.silence() < STALE_SECONDS
 
 
 @contextmanager
-def owned(root: Path, purpose: str, on_lost: Callable[[], None] | None = None) -> Iterator[Owner]:
-    """Holds the lock of the store in `root`.
+def owned(lock: Lock, purpose: str, on_lost: Callable[[], None] | None = None) -> Iterator[Owner]:
+    """Holds a store's lock.
 
     Args:
-        root: the store.
+        lock: the store's.
         purpose: what the owner does, for others to read.
         on_lost: called if somebody else has taken the lock, which only happens to an owner that was not heard of for
             long; by default the process is sent SIGTERM, which ends a sweep after its running epochs.
@@ -94,73 +112,30 @@ def owned(root: Path, purpose: str, on_lost: Callable[[], None] | None = None) -
         InputError: another sweep holds it; the message says which and since when.
     """
     mine = this_process(purpose)
-    while not _create(root, mine):
-        other = read_owner(root)
-        if other is None and _silence(root) < BEAT_SECONDS:
+    while not lock.create(mine):
+        other = lock.owner()
+        if other is None and lock.silence() < BEAT_SECONDS:
             time.sleep(0.1)  # It is being written, or was just removed.
-        elif other is not None and is_alive(root, other):
+        elif other is not None and is_alive(lock, other):
             raise InputError(f"The store is in use: {other.sentence()}. Wait until it ends, or choose another --store.")
         else:
-            _remove(root, other)
+            lock.remove(other)
     stop = threading.Event()
-    beat = threading.Thread(target=_beat, args=(root, mine, stop, on_lost or _terminate), daemon=True)
+    beat = threading.Thread(target=_keep_beating, args=(lock, mine, stop, on_lost or _terminate), daemon=True)
     beat.start()
     try:
         yield mine
     finally:
         stop.set()
         beat.join(BEAT_SECONDS)
-        _remove(root, mine)
+        lock.remove(mine)
 
 
-def _create(root: Path, owner: Owner) -> bool:
-    try:
-        file = os.open(root / "owner.json", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-    except FileExistsError:
-        return False
-    with os.fdopen(file, "w") as stream:
-        stream.write(json.dumps(asdict(owner)))
-        stream.flush()
-        os.fsync(file)
-    return True
-
-
-def _remove(root: Path, owner: Owner | None) -> None:
-    """Removes the lock if it is still that owner's (None: an unreadable one).
-
-    It is first renamed, which one of several contenders can do, and looked at: should somebody have been faster and be
-    the owner by now, it is put back.
-    """
-    aside = root / f"owner.{uuid.uuid4().hex}"
-    try:
-        if read_owner(root) == owner:
-            (root / "owner.json").rename(aside)
-    except OSError:
-        return
-    try:
-        found: Owner | None = Owner(**json.loads(aside.read_text()))
-    except (OSError, ValueError, TypeError):
-        found = None
-    if found is not None and found != owner:
-        try:
-            os.link(aside, root / "owner.json")
-        except OSError:
-            pass
-    aside.unlink(missing_ok=True)
-
-
-def _beat(root: Path, mine: Owner, stop: threading.Event, on_lost: Callable[[], None]) -> None:
+def _keep_beating(lock: Lock, mine: Owner, stop: threading.Event, on_lost: Callable[[], None]) -> None:
     while not stop.wait(BEAT_SECONDS):
         try:
-            os.utime(root / "owner.json")
-            found = read_owner(root)
-        except FileNotFoundError:
-            # An empty store, or one that was removed and mounted again: it is still ours if nobody was faster.
-            try:
-                _create(root, mine)
-            except OSError:
-                pass
-            continue
+            lock.beat(mine)
+            found = lock.owner()
         except OSError:
             continue  # The store is away: it may come back.
         if found is not None and found != mine:
@@ -168,16 +143,146 @@ def _beat(root: Path, mine: Owner, stop: threading.Event, on_lost: Callable[[], 
             return
 
 
-def _silence(root: Path) -> float:
-    """Seconds since the owner's last heartbeat by the file server's clock; 0 if it cannot be told."""
-    probe = root / f"clock.{uuid.uuid4().hex}"
+class FolderLock:
+    """The lock of a store in a folder."""
+
+    def __init__(self, root: Path) -> None:
+        self._root, self._file = root, root / LOCK
+
+    def owner(self) -> Owner | None:
+        """See `Lock`."""
+        try:
+            return _owner(self._file.read_bytes())
+        except OSError:
+            return None
+
+    def silence(self) -> float:
+        """See `Lock`."""
+        probe = self._root / f"clock.{uuid.uuid4().hex}"
+        try:
+            probe.write_text("")
+            return probe.stat().st_mtime - self._file.stat().st_mtime
+        except OSError:
+            return 0.0
+        finally:
+            probe.unlink(missing_ok=True)
+
+    def create(self, owner: Owner) -> bool:
+        """See `Lock`."""
+        try:
+            file = os.open(self._file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        except FileExistsError:
+            return False
+        with os.fdopen(file, "wb") as stream:
+            stream.write(_note(owner))
+            stream.flush()
+            os.fsync(file)
+        return True
+
+    def remove(self, owner: Owner | None) -> None:
+        """See `Lock`.
+
+        The note is first renamed, which one of several contenders can do, and looked at: should somebody have been
+        faster and be the owner by now, it is put back.
+        """
+        aside = self._root / f"owner.{uuid.uuid4().hex}"
+        try:
+            if self.owner() == owner:
+                self._file.rename(aside)
+            found = _owner(aside.read_bytes())
+        except OSError:
+            return
+        if found is not None and found != owner:
+            try:
+                os.link(aside, self._file)
+            except OSError:
+                pass
+        aside.unlink(missing_ok=True)
+
+    def beat(self, owner: Owner) -> None:
+        """See `Lock`."""
+        try:
+            os.utime(self._file)
+        except FileNotFoundError:
+            # An empty store, or one that was removed and mounted again: it is still ours if nobody was faster.
+            self.create(owner)
+
+
+class BucketLock:
+    """The lock of a store in an object store: the server refuses all writers of a note but the first."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket, self._beats = bucket, 0
+
+    def owner(self) -> Owner | None:
+        """See `Lock`.
+
+        Raises:
+            BucketError: the object store is away.
+        """
+        try:
+            return _owner(self._bucket.read(LOCK))
+        except FileNotFoundError:
+            return None
+
+    def silence(self) -> float:
+        """See `Lock`."""
+        try:
+            changed = self._bucket.item(LOCK).changed
+            return self._bucket.server_time() - changed
+        except OSError:
+            return 0.0
+
+    def create(self, owner: Owner) -> bool:
+        """See `Lock`."""
+        try:
+            self._bucket.create(LOCK, _note(owner))
+        except ReplacedError:
+            try:
+                content, tag = self._bucket.read_tagged(LOCK)
+                if content:
+                    return _owner(content) == owner  # Our own, if the answer to a first try was lost.
+                self._bucket.replace(LOCK, _note(owner), tag)
+            except (FileNotFoundError, ReplacedError):
+                return False
+        return True
+
+    def remove(self, owner: Owner | None) -> None:
+        """See `Lock`.
+
+        The note is emptied, not deleted: the server lets one of several contenders do that, and refuses a late one.
+        """
+        try:
+            content, tag = self._bucket.read_tagged(LOCK)
+            if _owner(content) == owner:
+                self._bucket.replace(LOCK, b"", tag)
+        except (OSError, ReplacedError):
+            return
+
+    def beat(self, owner: Owner) -> None:
+        """See `Lock`."""
+        self._beats += 1
+        try:
+            content, tag = self._bucket.read_tagged(LOCK)
+            if _owner(content) == owner:
+                self._bucket.replace(LOCK, _note(owner, self._beats), tag)
+        except FileNotFoundError:
+            self.create(owner)
+        except ReplacedError:
+            pass  # Somebody has taken the lock: the next look at the owner tells.
+
+
+def _note(owner: Owner, beats: int = 0) -> bytes:
+    return json.dumps({**asdict(owner), "beats": beats}).encode()
+
+
+def _owner(note: bytes) -> Owner | None:
     try:
-        probe.write_text("")
-        return probe.stat().st_mtime - (root / "owner.json").stat().st_mtime
-    except OSError:
-        return 0.0
-    finally:
-        probe.unlink(missing_ok=True)
+        values = json.loads(note)
+        values.pop("beats", None)
+        return Owner(**values)
+    except (ValueError, TypeError, AttributeError):
+        return None
 
 
 def _machine() -> str:

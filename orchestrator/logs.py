@@ -7,6 +7,7 @@ well. Its first line says whose it is.
 from __future__ import annotations
 
 import faulthandler
+import functools
 import json
 import logging
 import os
@@ -15,7 +16,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
@@ -32,8 +33,9 @@ def log_name(work: Work) -> str:
 class WorkLog:
     """The log of one work, one process: a text file in the store that several attempts append to."""
 
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
+    def __init__(self, file: TextIO, keep: Callable[[], None] = lambda: None) -> None:
+        self._file, self.keep = file, keep
+        """`keep()` brings what was said so far to where other machines can read it."""
 
     def say(self, line: str) -> None:
         """Appends a line with the time. A log that cannot be written stops no training."""
@@ -61,11 +63,12 @@ class _Handler(logging.Handler):
 def work_log(store: Store, work: Work, rank: int = 0) -> Iterator[WorkLog]:
     """Opens the log of a work for this process; warnings, log records and crashes of the process go there too."""
     about = {"title": work.title, "fingerprints": [spec.fingerprint for spec in work.makes]}
+    name = f"{log_name(work)}.{rank}"
     try:
-        file = store.open_log(f"{log_name(work)}.{rank}", json.dumps(about))
+        file = store.open_log(name, json.dumps(about))
     except OSError:
         file = open(os.devnull, "w")
-    log = WorkLog(file)
+    log = WorkLog(file, functools.partial(store.keep_log, name))
     handler, show = _Handler(log), warnings.showwarning
     logging.getLogger().addHandler(handler)
     warnings.showwarning = lambda message, category, *where, **more: log.say(f"{category.__name__}: {message}")
@@ -78,6 +81,7 @@ def work_log(store: Store, work: Work, rank: int = 0) -> Iterator[WorkLog]:
         logging.getLogger().removeHandler(handler)
         faulthandler.enable(sys.__stderr__ or sys.stderr)
         file.close()
+        log.keep()
 
 
 def logs_of(store: Store, fingerprint: str) -> Iterator[tuple[str, str]]:

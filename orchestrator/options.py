@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import click
@@ -31,11 +30,10 @@ _OPTIONS = (
     click.option("--gpus-per-worker", default=1.0, show_default=True, type=click.FloatRange(0, 64, min_open=True)),
     click.option("--cpus-per-worker", type=click.FloatRange(0, 1024, min_open=True), help="By default a fair share."),
     click.option(
-        *("--store", "store_folder"),
+        *("--store", "store_location"),
         default="store",
         show_default=True,
-        type=click.Path(path_type=Path),
-        help="Folder of results.",
+        help="Folder of results, or s3://bucket/folder.",
     ),
     click.option("--repair", is_flag=True, help="Check every byte in the store, and make damaged parts again."),
 )
@@ -45,7 +43,7 @@ _OPTIONS = (
 class Options:
     """How to run: see `python -m orchestrator.sweep --help`."""
 
-    store_folder: Path
+    store_location: str
     plan: str | None = None
     status: bool = False
     logs: str | None = None
@@ -107,6 +105,7 @@ def make_ready(make: Callable[[bool], Plan], store: Store, options: Options, con
         console: where removed parts are named.
     """
     if options.repair:
+        console.print("Checking every byte that the study has in the store")
         for complaint in repair(make(False), store):
             console.print(f"{complaint}; it will be made again.", highlight=False)
     for name in options.force:

@@ -27,6 +27,7 @@ from orchestrator.overrides import apply_overrides
 from orchestrator.page import ROWS, html_page
 from orchestrator.plan import Plan, make_plan
 from orchestrator.readable import claims_table, readable
+from orchestrator.remote_store import store_at
 from orchestrator.results import finished_models
 from orchestrator.scale import Scale
 from orchestrator.search import with_searched
@@ -173,7 +174,7 @@ def _formats(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ..
 @click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--scale", help="As in the sweep.")
 @click.option("--seeds", type=click.IntRange(1, 1000), help="Replicates of each trial; by default all that there are.")
-@click.option("--store", default="store", show_default=True, type=click.Path(path_type=Path), help="Folder of results.")
+@click.option("--store", default="store", show_default=True, help="Folder of results, or s3://bucket/folder.")
 @click.option("--format", "formats", default=",".join(FORMATS), show_default=True, callback=_formats)
 @click.option(
     "--from-mlflow", "uri", is_flag=False, flag_value="default",
@@ -184,7 +185,7 @@ def main(
     settings: tuple[str, ...],
     scale: str | None,
     seeds: int | None,
-    store: Path,
+    store: str,
     formats: tuple[str, ...],
     uri: str | None,
 ) -> None:
@@ -199,10 +200,10 @@ def main(
         settings, uri = (uri, *settings), "default"
     try:
         chosen, world = apply_overrides(*load(study, scale), settings)
-        opened = Store(store)
-        if uri is None and not (store / "store.json").is_file():
+        opened = store_at(store)
+        if uri is None and not opened.exists():
             raise InputError(f"There is no store in {store}. Give its folder with --store, or --from-mlflow.")
-        opened.open()
+        opened.open().refresh()
         recorded = None if uri is None else _recorded(opened, uri)
         if seeds is None:
             seeds = _seeds_at_hand(chosen, world, opened.has if recorded is None else recorded.__contains__)

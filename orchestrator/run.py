@@ -59,6 +59,7 @@ def run_study(plan: Plan, store: Store, options: Options, command: str, console:
     with Tracker(plan, store, forced=[find_trial(plan, name) for name in options.force]) as tracker:
         runs = part.missing() or part.to_search
         outcome = _run_missing(part, store, options, console, tracker) if runs else None
+        store.refresh()
         plan, part = with_searched(plan, store), with_searched(part, store)
         code = _finish(plan, part, store, options, command, console, tracker, outcome)
         if tracker.pending:
@@ -125,7 +126,7 @@ def _run_missing(plan: Plan, store: Store, options: Options, console: Console, t
 
 def _top1(store: Store, spec: TrainingSpec) -> float | None:
     """The mean over the last epochs; None if the training has failed or is not there."""
-    model = store.read_model(spec) if store.has(spec) else None
+    model = store.read_model(spec) if store.has_by_now(spec) else None
     if model is None or model.failure or not model.history:
         return None
     return statistics.fmean(row["top1"] for row in model.history[-LAST_EPOCHS:])
@@ -147,6 +148,7 @@ def _finish(
     complete = len(models) == len(plan.trials) and not any(model.failure for model in models.values())
     models |= _not_published(plan, outcome)
     report = write_report(plan, store, models, command)
+    store.keep_report(plan.study.name, plan.scale.name)
     if tracker is not None:
         tracker.record_results(finished_models(plan, store), report.files, report.verdict, complete)
     show_report(report, console)
@@ -159,6 +161,8 @@ def _finish(
         console.print(f"{split.title} went on as {' and '.join(split.pieces)}: {split.reason}.", highlight=False)
     folder = report.files[0].parent
     console.print(f"\nReport: {report.files[0]}\nFigure: {folder / 'figure.png'}", highlight=False, soft_wrap=True)
+    if store.location != str(store.root):
+        console.print(f"Both are kept in {store.location} too.", highlight=False, soft_wrap=True)
     if outcome and outcome.interrupted and not (options.fail_fast and outcome.failed):
         console.print("Interrupted. The same command goes on where this one stopped.")
         return INTERRUPTED

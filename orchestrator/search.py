@@ -6,13 +6,10 @@ store, so that a search goes on where it stopped.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from datagen.shards import write_json
 from orchestrator.plan import Plan, Work, plan_of
 from orchestrator.scale import REAL
 from orchestrator.store import Store
@@ -23,7 +20,6 @@ if TYPE_CHECKING:
     import optuna
 
 RUNNING, DONE, STOPPED, FAILED = "running", "done", "stopped", "failed"
-LEDGER = "search.json"
 ATTEMPTS = 20
 """How often a suggestion that has been tried before is passed over; a small space runs out of new ones."""
 
@@ -51,7 +47,7 @@ class Aims(NamedTuple):
 def ledger_of(plan: Plan, store: Store) -> list[Entry]:
     """What a study's search has tried in this scale and with these settings; empty before the first run."""
     try:
-        values = json.loads(_ledger_file(plan, store).read_text())
+        values = store.read_ledger(plan.study.name, plan.scale.name)
     except FileNotFoundError:
         return []
     return [Entry(**entry) for entry in values["entries"]] if values["settings"] == _settings(plan) else []
@@ -164,13 +160,8 @@ class SearchRun:
         return Aims(sum(top1) / len(top1), trials[0].spec.train_images) if len(top1) == len(trials) else None
 
     def _save(self) -> None:
-        file = _ledger_file(self._plan, self._store)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(file, {"settings": _settings(self._plan), "entries": [asdict(entry) for entry in self._entries]})
-
-
-def _ledger_file(plan: Plan, store: Store) -> Path:
-    return store.study_folder(plan.study.name, plan.scale.name) / LEDGER
+        ledger = {"settings": _settings(self._plan), "entries": [asdict(entry) for entry in self._entries]}
+        self._store.write_ledger(self._plan.study.name, self._plan.scale.name, ledger)
 
 
 def _settings(plan: Plan) -> str:

@@ -1,5 +1,7 @@
 """The store: every artifact by the fingerprint of its spec, published whole or not at all. It is the record.
 
+One in an object store is `orchestrator.remote_store`; methods that do nothing here bring and send there.
+
 store/
   store.json               the format's version
   datasets/<fingerprint>/  Parquet shards and manifest.json
@@ -24,13 +26,15 @@ from typing import Any, TextIO
 
 from datagen.errors import InputError
 from datagen.shards import MANIFEST, ShardRecord, damaged_files, file_sha256, read_manifest, write_json
+from datagen.shared_folder import SharedFolder
 from datagen.spec import DatasetSpec, RealDataset
-from orchestrator.lock import is_alive, owned, read_owner
+from orchestrator.lock import FolderLock, Lock, is_alive, owned
 from trainables.spec import TrainingSpec
 
 FORMAT = 1
 WEIGHTS = "weights.safetensors"
 MODEL = "model.json"
+LEDGER = "search.json"
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,12 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
+        self._lock: Lock = FolderLock(self.root)
+
+    @property
+    def location(self) -> str:
+        """What `store_at` takes, here and on other nodes, to give this store."""
+        return str(self.root)
 
     def open(self) -> Store:
         """Makes the folder if missing and checks that this version can use it."""
@@ -71,6 +81,10 @@ class Store:
             ) from error
         self.check_format()
         return self
+
+    def exists(self) -> bool:
+        """Whether there is a store at all."""
+        return (self.root / "store.json").is_file()
 
     def check_format(self) -> None:
         """Refuses a store of a newer format; a folder that is not there yet is fine."""
@@ -96,13 +110,38 @@ class Store:
         Raises:
             InputError: another sweep holds it; the message says which and since when.
         """
-        with owned(self.root, purpose):
+        with owned(self._lock, purpose):
             yield
 
     def owner(self) -> tuple[str, bool] | None:
         """Who holds the store, in words, and whether it is alive; None if nobody does."""
-        owner = read_owner(self.root)
-        return (owner.sentence(), is_alive(self.root, owner)) if owner else None
+        owner = self._lock.owner()
+        return (owner.sentence(), is_alive(self._lock, owner)) if owner else None
+
+    def refresh(self) -> None:
+        """Learns what others have published."""
+
+    def bring(self, spec: DatasetSpec | TrainingSpec) -> None:
+        """Makes a published artifact's files readable on this machine."""
+
+    def bring_samples(self, spec: DatasetSpec) -> None:
+        """Makes a few of a data set's shards readable on this machine."""
+
+    def bring_unfinished(self, fingerprint: str) -> None:
+        """Makes what is kept of the unfinished work on an artifact or cohort readable on this machine."""
+
+    def keep_unfinished(self, fingerprint: str) -> None:
+        """Keeps the unfinished work on an artifact or cohort where another machine can go on with it."""
+
+    def keep_log(self, name: str) -> None:
+        """Keeps what this process has said so far in the log `name` where other machines can read it."""
+
+    def keep_report(self, study: str, scale: str) -> None:
+        """Keeps a study's report where other machines can read it."""
+
+    def shared_folder(self, fingerprint: str) -> SharedFolder | None:
+        """How nodes that share no file system work on an unfinished data set together; None where they share one."""
+        return None
 
     def dataset_folder(self, spec: DatasetSpec) -> Path:
         """Where the shards of a data set are, or will be."""
@@ -143,12 +182,15 @@ class Store:
 
     def has(self, spec: DatasetSpec | TrainingSpec) -> bool:
         """Whether the artifact is published."""
-        folder = self.model_folder(spec) if isinstance(spec, TrainingSpec) else self.dataset_folder(spec)  # type: ignore[arg-type]
-        return (folder / MANIFEST).is_file()
+        return (self._folder(spec) / MANIFEST).is_file()
+
+    def has_by_now(self, spec: DatasetSpec | TrainingSpec) -> bool:
+        """The same, also if another machine has published it since `refresh`."""
+        return self.has(spec)
 
     def publish_dataset(self, spec: DatasetSpec) -> None:
         """Moves a finished data set from its partial folder to its place."""
-        _move(self.partial_folder(spec.fingerprint), self.dataset_folder(spec))
+        self._publish(self.partial_folder(spec.fingerprint), self.dataset_folder(spec))
 
     def publish_model(
         self,
@@ -163,7 +205,7 @@ class Store:
 
         `normalization` (mean and std of the network's input) and `usage` (see `StoredModel`) go into the sidecar.
         """
-        if self.has(spec):
+        if self.has_by_now(spec):
             return
         aside = self.partial_folder(f"{spec.fingerprint}.{os.getpid()}")
         aside.mkdir(parents=True, exist_ok=True)
@@ -184,7 +226,7 @@ class Store:
             for path in sorted(aside.iterdir())
         ]
         write_json(aside / MANIFEST, {"files": files})
-        _move(aside, self.model_folder(spec))
+        self._publish(aside, self.model_folder(spec))
 
     def read_model(self, spec: TrainingSpec) -> StoredModel:
         """Reads a published training's metrics.
@@ -202,20 +244,17 @@ class Store:
 
     def complaints(self, spec: DatasetSpec | TrainingSpec, *, checksums: bool = False) -> list[str]:
         """What is wrong with a published artifact, a sentence for each file; empty if nothing is."""
-        if isinstance(spec, TrainingSpec):
-            folder = self.model_folder(spec)
-            try:
-                files = json.loads((folder / MANIFEST).read_text())["files"]
-                records = [ShardRecord(**file) for file in files]
-            except (OSError, ValueError, KeyError, TypeError):
-                return [f"{folder / MANIFEST} cannot be read"]
-            return damaged_files(folder, records, checksums=checksums)
-        folder = self.dataset_folder(spec)
+        folder = self._folder(spec)
         try:
-            shards = read_manifest(folder).shards
-        except InputError:
+            return self._damaged(folder, _records(folder), checksums)
+        except (OSError, ValueError, KeyError, TypeError, InputError):
             return [f"{folder / MANIFEST} cannot be read"]
-        return damaged_files(folder, shards, checksums=checksums)
+
+    def _damaged(self, folder: Path, records: Sequence[ShardRecord], checksums: bool) -> list[str]:
+        return damaged_files(folder, records, checksums=checksums)
+
+    def _folder(self, spec: DatasetSpec | TrainingSpec) -> Path:
+        return self.model_folder(spec) if isinstance(spec, TrainingSpec) else self.dataset_folder(spec)
 
     def write_status(self, study: str, scale: str, status: Mapping[str, Any]) -> None:
         """Keeps what a sweep says of itself while it runs, for other terminals and machines."""
@@ -230,6 +269,26 @@ class Store:
             return values
         except (OSError, ValueError):
             return {}
+
+    def write_ledger(self, study: str, scale: str, ledger: Mapping[str, Any]) -> None:
+        """Keeps what a search has tried."""
+        folder = self.study_folder(study, scale)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / LEDGER, dict(ledger))
+
+    def read_ledger(self, study: str, scale: str) -> dict[str, Any]:
+        """What a search has tried, as it was written.
+
+        Raises:
+            FileNotFoundError: nothing was written yet.
+            InputError: it is damaged.
+        """
+        path = self.study_folder(study, scale) / LEDGER
+        try:
+            values: dict[str, Any] = json.loads(path.read_text())
+        except ValueError as error:
+            raise InputError(f"{path} is damaged ({error}). Remove it to begin the search anew.") from error
+        return values
 
     def write_usage(self, cohort: str, piece: str, usage: Mapping[str, Mapping[str, float]]) -> None:
         """Keeps what the trials of an unfinished piece of a cohort have used, by fingerprint."""
@@ -290,22 +349,29 @@ class Store:
         """
         if isinstance(spec, RealDataset):
             raise InputError(f"The real images in {spec.folder} are damaged. Restore or import them again.")
-        folder = self.model_folder(spec) if isinstance(spec, TrainingSpec) else self.dataset_folder(spec)
+        folder = self._folder(spec)
         # The manifest goes first: without it the folder is no artifact, whatever happens next.
         (folder / MANIFEST).unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
+
+    def _publish(self, aside: Path, folder: Path) -> None:
+        """Moves a whole artifact to its place."""
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if (folder / MANIFEST).is_file():
+            # A worker that outlived its driver for a moment has published the same.
+            shutil.rmtree(aside, ignore_errors=True)
+            return
+        if folder.exists():
+            # A folder without a manifest: what is left of a removed artifact.
+            shutil.rmtree(folder)
+        aside.rename(folder)
 
 
 _REPAIR = "Run the same command with --repair to have it made again."
 
 
-def _move(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if (target / MANIFEST).is_file():
-        # A worker that outlived its driver for a moment has published the same.
-        shutil.rmtree(source, ignore_errors=True)
-        return
-    if target.exists():
-        # A folder without a manifest: what is left of a removed artifact.
-        shutil.rmtree(target)
-    source.rename(target)
+def _records(folder: Path) -> Sequence[ShardRecord]:
+    """The files that an artifact's manifest lists."""
+    if folder.parent.name == "models":
+        return [ShardRecord(**file) for file in json.loads((folder / MANIFEST).read_text())["files"]]
+    return read_manifest(folder).shards

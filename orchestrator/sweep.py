@@ -19,9 +19,9 @@ from orchestrator.options import Options, execution_options, look, make_ready
 from orchestrator.overrides import apply_overrides
 from orchestrator.plan import Plan, make_plan
 from orchestrator.plan_view import show_studies
+from orchestrator.remote_store import store_at
 from orchestrator.run import run_study
 from orchestrator.search import with_searched
-from orchestrator.store import Store
 
 LINE = 140
 """Columns of tables where there is no terminal."""
@@ -51,14 +51,14 @@ def main(
             return
         options = Options(plan=plan, **rest)
         chosen, world = apply_overrides(*load(study, scale), settings)
-        store = Store(options.store_folder)
-        world = calibrated(world, store)
+        store = store_at(options.store_location)
 
         def make(check: bool) -> Plan:
-            return with_searched(make_plan(chosen, world, seeds, store, check=check), store)
+            return with_searched(make_plan(chosen, calibrated(world, store), seeds, store, check=check), store)
 
         if options.looks_only:
             store.check_format()
+            store.refresh()
             look(make(options.plan is not None), store, options, console)
             return
         command = shlex.join(["python", "-m", "orchestrator.sweep", *sys.argv[1:]])

@@ -22,7 +22,7 @@ import tenacity
 
 from datagen.errors import InputError
 from datagen.identity import fingerprint_of
-from datagen.preview import contact_sheet, summary
+from datagen.preview import contact_sheet, stored_summary
 from datagen.spec import DatasetSpec, DiffusionDataset, MixedDataset
 from orchestrator.plan import Plan, Work
 from orchestrator.scale import REAL
@@ -324,8 +324,9 @@ class Tracker:
         logged = {item.path for item in self._client.list_artifacts(self._parent, "datasets")}
         for spec in _datasets(self._trials.values()):
             name = f"datasets/{spec.title}"
-            if f"{name}.png" not in logged and self._store.has(spec):
+            if f"{name}.png" not in logged and self._store.has_by_now(spec):
                 folder = self._store.dataset_folder(spec)
+                self._store.bring_samples(spec)
                 self._client.log_image(self._parent, contact_sheet(folder), artifact_file=f"{name}.png")
                 self._client.log_dict(self._parent, _summary(folder), f"{name}.json")
 
@@ -342,7 +343,7 @@ def _stored(spec: DatasetSpec) -> tuple[DatasetSpec, ...]:
 
 @functools.lru_cache(maxsize=64)
 def _summary(folder: Path) -> dict[str, Any]:
-    return summary(folder)
+    return stored_summary(folder)
 
 
 def _numbers(row: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
@@ -407,7 +408,7 @@ def _input(spec: DatasetSpec, store: Store, context: str) -> Any:
     if isinstance(spec, DiffusionDataset):
         source["pipeline"] = spec.pipeline
     about = {"images": spec.images, "classes": len(spec.class_names)}
-    if store.has(spec):
+    if store.has_by_now(spec):
         about |= _summary(store.dataset_folder(spec))
     dataset = Dataset(
         name=spec.title,

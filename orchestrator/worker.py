@@ -14,11 +14,13 @@ from ray import tune
 
 from datagen.errors import InputError
 from datagen.identity import fingerprint_of
+from datagen.shards import damaged_files, read_manifest
 from datagen.spec import DatasetSpec, MadeDataset, MixedDataset
 from orchestrator.causes import LOST, MEMORY, pieces_needed, understand
 from orchestrator.logs import WorkLog, forget, work_log
 from orchestrator.messages import ImagesDrawn, WorkFailed
-from orchestrator.plan import Work
+from orchestrator.plan import Work, stored_needs
+from orchestrator.remote_store import store_at
 from orchestrator.store import Store
 from orchestrator.usage import MEASURED, TOTALS, Meter, add_up, with_usage
 from trainables.report import EpochReport
@@ -27,9 +29,9 @@ from trainables.spec import TrainingSpec
 
 @dataclass(frozen=True)
 class Resources:
-    """What one work may use: the store, the actors of a generation, and the GPUs and CPUs of one worker."""
+    """What one work may use: the store's location, the actors of a generation, and the GPUs and CPUs of one worker."""
 
-    store: Path
+    store: str
     generators: int
     gpus_per_worker: float = 0.0
     cpus_per_worker: float = 1.0
@@ -51,7 +53,7 @@ def mindgap_work(config: dict[str, Any]) -> None:
     def report(progress: object) -> None:
         tune.report({"report": progress})
 
-    with work_log(Store(resources.store), work) as log:
+    with work_log(store_at(resources.store), work) as log:
         try:
             if work.members:
                 _train(work, resources, report, log)
@@ -68,9 +70,13 @@ def mindgap_work(config: dict[str, Any]) -> None:
 
 def _generate(spec: MadeDataset, resources: Resources, report: Callable[[object], None]) -> None:
     from datagen.generate import generate
+    from datagen.preview import store_summary
     from datagen.statistics import dataset_statistics
 
-    store = Store(resources.store)
+    store = store_at(resources.store)
+    for part in spec.made_from:
+        store.bring(part)
+    store.bring_unfinished(spec.fingerprint)
     folder = store.partial_folder(spec.fingerprint)
     generate(
         spec,
@@ -78,17 +84,19 @@ def _generate(spec: MadeDataset, resources: Resources, report: Callable[[object]
         workers=resources.generators,
         gpus_per_worker=resources.gpus_per_worker,
         sources={part.fingerprint: store.dataset_folder(part) for part in spec.made_from},
+        shared=store.shared_folder(spec.fingerprint),
         on_progress=lambda done: report(ImagesDrawn(done, spec.images)),
     )
     dataset_statistics(folder)
+    store_summary(folder)
     store.publish_dataset(spec)
 
 
 def _train(work: Work, resources: Resources, report: Callable[[object], None], log: WorkLog) -> None:
-    store = Store(resources.store)
+    store = store_at(resources.store)
     if work.workers == 1:
         told = functools.partial(_told, report, log)
-        failures = train_and_publish(work.members, resources.store, told, gpu_share=resources.gpu_share)
+        failures = train_and_publish(work.members, store, told, gpu_share=resources.gpu_share)
         for title, failure in failures.items():
             log.say(f"{title} failed: {failure}")
         if failures:
@@ -104,12 +112,13 @@ def _train(work: Work, resources: Resources, report: Callable[[object], None], l
 
 def _told(report: Callable[[object], None], log: WorkLog, progress: Any) -> None:
     log.say(f"epoch {progress.epoch} of {progress.epochs} done")
+    log.keep()
     report(progress)
 
 
 def train_and_publish(
     members: tuple[TrainingSpec, ...],
-    root: Path,
+    store: Store,
     report: Callable[[object], None],
     world: Any = None,
     *,
@@ -119,7 +128,7 @@ def train_and_publish(
 
     Args:
         members: the cohort.
-        root: the store's folder.
+        store: where data and base are, and the results go.
         report: called with an `EpochReport` after every epoch, which also tells what the epoch has used.
         world: a `trainables.world.World`; by default alone on this process's device.
         gpu_share: the part of a GPU, 0..1, that is this process's: its memory, and for the record of what was used.
@@ -145,8 +154,10 @@ def train_and_publish(
     if world.device.type == "cpu":
         # One process a core with one thread each: two threads were slower than one (reference/pocket.md, Threads).
         torch.set_num_threads(1)
-    store, spec = Store(root), members[0]
-    source = None
+    spec, source = members[0], None
+    for needed in stored_needs(spec):
+        store.bring(needed)
+    store.bring_unfinished(spec.cohort)
     if spec.source is not None:
         store.check(spec.source, checksums=True)
         if reason := store.read_model(spec.source).failure:
@@ -176,6 +187,7 @@ def train_and_publish(
                 usage.get(result.spec.fingerprint),
             )
         checkpoint.discard([result.spec.fingerprint for result in results])
+        store.keep_unfinished(spec.cohort)
     return {result.spec.title: result.failure for result in results if result.failure is not None}
 
 
@@ -204,6 +216,7 @@ def _measured(
         if world.rank == 0:
             add_up(usage, progress, used)
             store.write_usage(members[0].cohort, fingerprint_of(sorted(fingerprints))[:16], usage)
+            store.keep_unfinished(members[0].cohort)
         report(with_usage(progress, used))
 
     try:
@@ -229,9 +242,16 @@ def _folders(store: Store, spec: TrainingSpec) -> dict[str, Path]:
 @functools.lru_cache(maxsize=4)
 def _decoded(folder: Path) -> Any:
     """Images decoded once in a process; Tune reuses its processes from work to work."""
-    from datagen.shards import damaged_files, read_manifest
     from trainables.data import load_images
 
+    return load_images(folder, check_shards)
+
+
+def check_shards(folder: Path) -> None:
+    """Compares every byte of a data set's shards with their checksums, as the first process of a node does.
+
+    Raises:
+        InputError: one differs.
+    """
     if complaints := damaged_files(folder, read_manifest(folder).shards, checksums=True):
         raise InputError(f"{complaints[0]}. Run the same command with --repair to have it made again.")
-    return load_images(folder)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import numpy as np
 import pytest
 import torch
+from moto.server import ThreadedMotoServer
 from PIL import Image
 
 from datagen.shards import ImageRow, publish_dataset
@@ -36,6 +39,26 @@ def noisy_rows(per_class: int, seed: int) -> list[ImageRow]:
             pixels = generator.integers(60 * label, 60 * label + 100, (32, 32, 3), dtype=np.uint8)
             rows.append(ImageRow(png(pixels), f"{name}/{index}.png", label, name, index))
     return rows
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """The address of a bucket on an S3 server on the loopback, which this process and its children can use."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    settings = {
+        "AWS_ACCESS_KEY_ID": "loopback",
+        "AWS_SECRET_ACCESS_KEY": "loopback-secret",
+        "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.get_host_and_port()[1]}",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        boto3.client("s3", endpoint_url=settings["AWS_ENDPOINT_URL"]).create_bucket(Bucket="mindgap")
+        yield "s3://mindgap"
+    server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,10 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from benchmarks import profile, train_step
+from benchmarks import generate, profile, train_step
 from benchmarks.tables import with_tables
+from datagen.recipe_files import load_recipe, make_spec
+from datagen.spec import GeneratedDataset
 from orchestrator.catalog import load_scale, load_study
 from orchestrator.store import Store
 from trainables.data import load_images
@@ -88,3 +90,33 @@ def test_the_readme_has_a_place_for_every_table_that_make_bench_writes() -> None
     names = re.findall(r"benchmarks\.tables (.*)", (root / "Makefile").read_text())[0].split()
     for name in names:
         with_tables((root / "benchmarks/README.md").read_text(), name, "")
+
+
+class InThisProcess:
+    """A `generate.Worker` without a process."""
+
+    def __init__(self, way: str, spec: GeneratedDataset, folder: Path, device: str) -> None:
+        folder.mkdir(parents=True)
+        self.send = (generate.plain_loop if way == "plain loop" else generate.shard_painter)(spec, folder, device, way)
+
+    def wait(self) -> tuple[float, float]:
+        return 1.0, 1.0
+
+    def stop(self) -> None:
+        pass
+
+
+def test_the_ladder_of_drawing_on_a_gpu_ends_with_what_changes_the_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = make_spec(load_recipe("pocket"))
+    assert isinstance(spec, GeneratedDataset)
+    ways = generate.ladder(spec)
+    changed = [name for name, of_way in ways.items() if of_way.fingerprint != spec.fingerprint]
+    assert changed == [name for name in ways if name.startswith("changed images")] == list(ways)[-3:]
+    monkeypatch.setattr(generate, "Worker", InThisProcess)
+    rows = generate.measure_gpu((8,), 1, 2, "float8, contiguous", tmp_path, device="cpu", tiny=True)
+    assert [row["way"] for row in rows] == ["plain loop", "mindgap, contiguous", "changed images: float8 weights"]
+    assert rows[1]["images_at_once"] == 8 and rows[1]["seconds_per_image"]["median"] == 1 / 16
+    assert "| mindgap, contiguous | 8 | 0.0625" in generate.table(rows)
+    assert len(list((tmp_path / "plain loop 8").iterdir())) == 16

@@ -12,8 +12,9 @@ import torch
 
 from datagen.errors import InputError
 from datagen.shards import ImageRow, publish_dataset
-from tests.conftest import noisy_rows, png
-from trainables import threads
+from orchestrator.worker import check_shards
+from tests.conftest import CLASSES, noisy_rows, png
+from trainables import shared_memory, threads
 from trainables.data import EncodedImages, ImageSet, epoch_batches, fraction_subset, load_images, steps_per_epoch
 from trainables.loop import train_cohort
 from trainables.spec import TrainingSpec
@@ -122,3 +123,22 @@ def test_work_in_threads_keeps_its_order_and_tells_its_errors(monkeypatch: pytes
     assert torch.get_num_threads() == before
     with pytest.raises(ZeroDivisionError):
         in_threads(lambda number: 1 / number, [1, 0])
+
+
+def test_the_first_of_a_nodes_processes_checks_the_shards_before_all_use_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_memory, "ROOT", tmp_path / "memory")
+    monkeypatch.setattr(shared_memory, "_leases", {})
+    (tmp_path / "memory").mkdir()
+    publish_dataset(tmp_path, [noisy_rows(4, seed=5)], split="train", class_names=CLASSES, description={})
+    shard = tmp_path / "train-00000-of-00001.parquet"
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:-1] + b"?")
+    with pytest.raises(InputError, match="checksum differs"):
+        load_images(tmp_path, check_shards)
+    shard.write_bytes(whole)
+    checked: list[Path] = []
+    load_images(tmp_path, checked.append)
+    load_images(tmp_path, checked.append)
+    assert checked == [tmp_path]

@@ -141,7 +141,7 @@ def halved(
     """A cohort of five, N = 13 to 17, after a run with `too_many_branches`."""
     store = Store(tmp_path_factory.mktemp("halved") / "store").open()
     base = replace(spec, epochs=2)
-    train_and_publish((base,), store.root, lambda report: None)
+    train_and_publish((base,), store, lambda report: None)
     members = tuple(replace(base, source=base, frozen_layers=depth, epochs=3) for depth in range(13, 18))
     work, log = Work("the cohort", members, frozenset(), 1.0), Log()
     return store, run_plan([work], store, here, [log], run=too_many_branches), log, members

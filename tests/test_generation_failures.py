@@ -70,8 +70,8 @@ class Painter:
 
 
 class BreakableShardPainter(ShardPainter):
-    def __init__(self, spec: GeneratedDataset, folder: Path, device: str = "cpu", source: Path | None = None) -> None:
-        self._spec, self._folder, self._refused = spec, folder, ""
+    def __init__(self, spec: GeneratedDataset, folder: Path, *unused: object, **also_unused: object) -> None:
+        self._spec, self._folder, self._shared, self._refused = spec, folder, None, ""
         self._painter = Painter(spec, folder)
 
 

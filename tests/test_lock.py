@@ -13,7 +13,7 @@ import pytest
 
 from datagen.errors import InputError
 from orchestrator import lock
-from orchestrator.lock import Owner, owned, this_process
+from orchestrator.lock import FolderLock, Owner, owned, this_process
 
 
 def hold(root: Path, owner: Owner, silent_seconds: float = 0.0) -> None:
@@ -31,33 +31,33 @@ def elsewhere(purpose: str = "their sweep") -> Owner:
 def test_a_living_owner_on_another_machine_is_named_with_its_start(tmp_path: Path) -> None:
     hold(tmp_path, elsewhere(), lock.STALE_SECONDS / 2)
     with pytest.raises(InputError, match=r"in use: their sweep runs on node7 \(process \d+\) since \d{4}-"):
-        with owned(tmp_path, "mine"):
+        with owned(FolderLock(tmp_path), "mine"):
             pass
 
 
 def test_an_owner_on_another_machine_that_was_not_heard_of_for_long_is_taken_over(tmp_path: Path) -> None:
     hold(tmp_path, elsewhere(), lock.STALE_SECONDS + 5)
-    with owned(tmp_path, "mine") as mine:
-        assert lock.read_owner(tmp_path) == mine
+    with owned(FolderLock(tmp_path), "mine") as mine:
+        assert FolderLock(tmp_path).owner() == mine
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_process_id_that_another_process_uses_now_is_no_owner(tmp_path: Path) -> None:
     hold(tmp_path, replace(this_process("long ago"), started=1.0, token="old"))
-    with owned(tmp_path, "mine"):
+    with owned(FolderLock(tmp_path), "mine"):
         pass
 
 
 def test_a_lock_that_was_torn_when_its_owner_died_is_taken_over(tmp_path: Path) -> None:
     (tmp_path / "owner.json").write_text("{")
     os.utime(tmp_path / "owner.json", (1, 1))
-    with owned(tmp_path, "mine"):
+    with owned(FolderLock(tmp_path), "mine"):
         pass
 
 
 def test_the_owner_is_heard_of_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "BEAT_SECONDS", 0.01)
-    with owned(tmp_path, "mine"):
+    with owned(FolderLock(tmp_path), "mine"):
         os.utime(tmp_path / "owner.json", (1, 1))
         until(lambda: (tmp_path / "owner.json").stat().st_mtime > 1)
 
@@ -65,12 +65,12 @@ def test_the_owner_is_heard_of_while_it_runs(tmp_path: Path, monkeypatch: pytest
 def test_an_owner_whose_lock_was_taken_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "BEAT_SECONDS", 0.01)
     lost = threading.Event()
-    with owned(tmp_path, "mine", on_lost=lost.set):
+    with owned(FolderLock(tmp_path), "mine", on_lost=lost.set):
         aside = tmp_path / "aside"
         aside.write_text(json.dumps(asdict(elsewhere())))
         aside.replace(tmp_path / "owner.json")
         assert lost.wait(30)
-    assert lock.read_owner(tmp_path) == elsewhere()
+    assert FolderLock(tmp_path).owner() == elsewhere()
 
 
 def test_of_many_contenders_for_a_dead_owners_lock_one_wins(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_of_many_contenders_for_a_dead_owners_lock_one_wins(tmp_path: Path) -> N
 
     def contend(number: int) -> None:
         try:
-            with owned(tmp_path, f"contender {number}"):
+            with owned(FolderLock(tmp_path), f"contender {number}"):
                 winners.append(number)
                 end.wait(30)
         except InputError:

@@ -11,10 +11,12 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster as Nodes
 
+from datagen.spec import GeneratedDataset
 from orchestrator.execute import Cluster, join_cluster, run_plan
 from orchestrator.logs import logs_of
 from orchestrator.plan import Work
 from orchestrator.ray_environment import prepare
+from orchestrator.remote_store import store_at
 from orchestrator.store import Store
 from tests.test_board import Told
 from trainables.report import EpochReport
@@ -22,12 +24,14 @@ from trainables.spec import TrainingSpec
 
 
 @pytest.fixture(scope="module")
-def nodes() -> Iterator[Nodes]:
+def nodes(s3: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     """A head without GPUs and two nodes with one each; torch has none, so the workers must talk through gloo."""
     prepare("auto")
     nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    caches = tmp_path_factory.mktemp("caches")
     for number in range(2):
-        nodes.add_node(num_cpus=2, num_gpus=1, resources={f"node{number}": 1})
+        own = {"MINDGAP_CACHE": str(caches / str(number))}
+        nodes.add_node(num_cpus=2, num_gpus=1, resources={f"node{number}": 1}, env_vars=own)
     nodes.wait_for_nodes()
     yield nodes
     ray.shutdown()
@@ -42,6 +46,32 @@ def joined(nodes: Nodes) -> Cluster:
 def test_a_joined_cluster_counts_the_gpus_of_all_nodes(joined: Cluster) -> None:
     assert (joined.cpus, joined.gpus, joined.slots) == (5, 2, 2)
     assert replace(joined, gpus_per_worker=0.5).slots == 4
+
+
+def test_nodes_that_share_no_file_system_draw_train_and_publish_through_an_object_store(
+    joined: Cluster,
+    base_spec: TrainingSpec,
+    generated_spec: GeneratedDataset,
+    s3: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MINDGAP_CACHE", str(tmp_path / "driver"))
+    store, spec = store_at(f"{s3}/nodes").open(), generated_spec
+    training = replace(base_spec, train=spec, validation=spec, workers=2, epochs=2, image_size=32)
+    works = [
+        Work("draw", (spec,), frozenset(), 1.0),
+        Work(training.title, (training,), frozenset({spec.fingerprint}), 1.0),
+    ]
+    # Two CPUs for each worker: each fills a node. The GPUs are only declared, and drawing asks for real ones.
+    outcome = run_plan(works, store, replace(joined, gpus=0, cpus_per_worker=2.0), [], pauses=(1.0, 1.0))
+    assert outcome.done == works, outcome.failed
+    store.refresh()
+    for made in (spec, training):
+        assert store.has(made)
+        assert store.complaints(made, checksums=True) == []
+    assert [row["epoch"] for row in store.read_model(training).history] == [1, 2]
+    assert not (store.dataset_folder(spec) / "train-00000-of-00003.parquet").exists()
 
 
 class NodeLoser(Told):

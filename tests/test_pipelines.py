@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shutil
 from collections.abc import Sequence
@@ -10,14 +11,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from datagen import pocket
 from datagen.errors import InputError
 from datagen.generators import DiffusionPainter, TextToImage
 from datagen.painters import painter_for
 from datagen.pipeline_folders import PIPELINES, adapter_file, pipeline_class, weights_variant
+from datagen.pipelines import look_up_on_the_host
 from datagen.shards import ImageRow, publish_dataset, read_manifest
 from datagen.source_rows import SourceRows
 from datagen.spec import DiffusionDataset, GeneratedDataset, OracleDataset, RealDataset
@@ -103,6 +107,137 @@ def test_noise_and_pixels_are_equal_in_any_batch_and_order(kind: str, folders: d
     assert noise_and_images(replace(spec, images_at_once=7), positions[::-1], folders) == expected
     alone = noise_and_images(replace(spec, images_at_once=1), positions[3:5], folders)
     assert alone == {position: expected[position] for position in positions[3:5]}
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "fewer steps": {"steps": 3},
+    "another scheduler": {"scheduler": "dpmsolver++"},
+    "deep features kept": {"deepcache_interval": 3},
+    "weights in float8": {"denoiser_weights": "float8"},
+    "both": {"deepcache_interval": 2, "denoiser_weights": "float8"},
+}
+"""Settings that are faster or smaller and change the images."""
+
+
+@pytest.fixture(scope="module")
+def plain_images() -> dict[str, np.ndarray]:
+    return {}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_variant_is_another_data_set_of_nearly_the_same_images(
+    variant: str, generated_spec: GeneratedDataset, plain_images: dict[str, np.ndarray]
+) -> None:
+    plain = replace(generated_spec, steps=6)
+    changed = replace(plain, **VARIANTS[variant])
+    assert changed.fingerprint != plain.fingerprint
+    object.__setattr__(changed, "fingerprint", plain.fingerprint)  # The same noise for both.
+    positions = [(row % 2, row // 2) for row in range(8)]
+    if not plain_images:
+        plain_images["plain"] = pixels(painter_for(plain, "cpu").draw(positions))
+    ours, theirs = pixels(painter_for(changed, "cpu").draw(positions)), plain_images["plain"]
+    apart = np.abs(theirs - np.roll(theirs, 2, axis=0)).mean()  # of images of the same class
+    assert 0.05 < np.abs(ours - theirs).mean() < apart / 2
+
+
+def pixels(rows: Sequence[ImageRow]) -> np.ndarray:
+    return np.stack([np.asarray(Image.open(io.BytesIO(row.image)), float) for row in rows])
+
+
+@pytest.mark.parametrize(("kind", "variant"), [("sdxl", "both"), ("unclip", "deep features kept")])
+def test_a_variants_noise_and_pixels_are_equal_in_any_batch_and_order(
+    kind: str, variant: str, folders: dict[str, Path]
+) -> None:
+    spec = spec_of(kind, folders, **{**VARIANTS[variant], "steps": 3, "deepcache_interval": 2})
+    positions = list(positions_of(spec))[:9]
+    expected = noise_and_images(spec, positions, folders)
+    assert len(set(expected.values())) == len(positions)
+    assert noise_and_images(replace(spec, images_at_once=7), positions[::-1], folders) == expected
+    alone = noise_and_images(replace(spec, images_at_once=1), positions[3:5], folders)
+    assert alone == {position: expected[position] for position in positions[3:5]}
+
+
+def test_deep_features_are_computed_every_so_many_steps_of_each_batch(folders: dict[str, Path]) -> None:
+    spec = spec_of("sdxl", folders, steps=5, deepcache_interval=3, images_at_once=2)
+    painter: Any = painter_for(spec, "cpu")
+    ran: dict[str, list[int]] = {}
+    steps: list[int] = []
+    unet = painter._pipeline.unet
+    unet.register_forward_pre_hook(lambda module, inputs: steps.append(len(steps)))
+    parts = {"deepest": unet.mid_block.resnets[0], "last": unet.up_blocks[-1].resnets[-1], "first": unet.conv_in}
+    for name, module in parts.items():
+        ran[name] = []
+        module.register_forward_pre_hook(lambda module, inputs, name=name: ran[name].append(len(steps) - 1))
+    painter.draw([(0, 0), (1, 0), (2, 0)])  # Two batches.
+    assert ran == {"deepest": [0, 3, 5, 8], "last": list(range(10)), "first": list(range(10))}
+
+
+def test_weights_in_float8_are_those_of_convolutions_and_linear_layers(folders: dict[str, Path]) -> None:
+    painter: Any = painter_for(spec_of("sdxl with LoRA", folders, denoiser_weights="float8", compile=False), "cpu")
+    kinds = {name: weight.dtype for name, weight in painter._pipeline.unet.named_parameters()}
+    rounded = {name for name, kind in kinds.items() if kind == torch.float8_e4m3fn}
+    assert any("conv1" in name for name in rounded) and any("to_q" in name for name in rounded)
+    assert not any("norm" in name for name in rounded)
+    assert {part.dtype for part in painter._pipeline.vae.parameters()} == {torch.float32}
+
+
+def test_defaults_change_nothing(folders: dict[str, Path]) -> None:
+    spec = spec_of("sdxl", folders)
+    assert {"deepcache_interval", "denoiser_weights"}.isdisjoint(spec.canonical())
+    painter: Any = painter_for(spec, "cpu")
+    assert painter._deep_features is None
+    assert {weight.dtype for weight in painter._pipeline.unet.parameters()} == {torch.float32}
+
+
+def test_a_compiled_denoiser_keeps_deep_features_too(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = spec_of("sdxl", folders, steps=4, deepcache_interval=2, images_at_once=16)
+    expected = drawn(spec, [(0, 0), (1, 0)], folders)
+    compiled: list[Any] = []
+
+    def note(forward: Any) -> Any:
+        compiled.append(forward.__self__)
+        return forward
+
+    monkeypatch.setattr(torch, "compile", note)  # The real one takes half a minute.
+    painter: Any = painter_for(replace(spec, compile=True), "cpu")
+    assert painter.draw([(0, 0), (1, 0)]) == expected
+    assert compiled == [painter._pipeline.unet, painter._pipeline.vae.decoder]
+
+
+@pytest.mark.parametrize("scheduler", ["pndm", "ddim"])
+def test_schedulers_take_timesteps_from_the_hosts_copy(scheduler: str, folders: dict[str, Path]) -> None:
+    spec = spec_of("image_to_image", folders, steps=10, strength=0.5, scheduler=scheduler)  # Begins in the middle.
+    expected = drawn(spec, [0], folders)
+    taken: list[int] = []
+    painter: Any = painter_for(spec, "cpu", folders["source"])
+    used = painter._pipeline.scheduler
+    step = used.step
+
+    def note(model_output: torch.Tensor, timestep: torch.Tensor, *arguments: Any, **options: Any) -> Any:
+        assert timestep.untyped_storage().data_ptr() != used.timesteps.untyped_storage().data_ptr()
+        taken.append(int(timestep))
+        return step(model_output, timestep, *arguments, **options)
+
+    used.step = note
+    look_up_on_the_host(used)
+    assert painter.draw([0]) == expected
+    assert taken == used.timesteps.tolist()[-len(taken) :]
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "sentence"),
+    [
+        ("sdxl", {"deepcache_interval": 3}, "deepcache_interval must be at most 2, the steps that are taken, not 3."),
+        ("image_to_image", {"steps": 10, "strength": 0.3, "deepcache_interval": 4}, "at most 3, the steps that are"),
+        ("sdxl", {"denoiser_weights": "float8", "compile": True}, "compile=true does not go with denoiser_weights"),
+        ("sdxl", {"denoiser_weights": "float4"}, "denoiser_weights must be one of precision, float8"),
+    ],
+)
+def test_variants_that_cannot_work_are_refused(
+    kind: str, settings: dict[str, Any], sentence: str, folders: dict[str, Path]
+) -> None:
+    with pytest.raises(InputError, match=sentence):
+        spec_of(kind, folders, **settings)
 
 
 def test_an_oracle_image_has_the_label_and_index_of_its_source_and_depends_on_it(folders: dict[str, Path]) -> None:

@@ -152,7 +152,7 @@ def test_a_plan_without_data_or_generator_says_what_is_missing_and_how_to_get_it
     )
     assert plan.seconds() > 0
     with pytest.raises(InputError, match="Import them"):
-        run_study(plan, store, Options(store_folder=store.root), "the command", Console())
+        run_study(plan, store, Options(store_location=store.location), "the command", Console())
 
 
 @pytest.mark.parametrize("pieces", range(1, 18))

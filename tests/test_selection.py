@@ -33,7 +33,7 @@ def planned(store: Store) -> Plan:
 
 def shown(store: Store, **options: object) -> str:
     console = Console(file=io.StringIO(), width=200)
-    look(planned(store), store, Options(store_folder=store.root, **options), console)  # type: ignore[arg-type]
+    look(planned(store), store, Options(store_location=store.location, **options), console)  # type: ignore[arg-type]
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -144,7 +144,7 @@ def test_a_forced_trial_is_to_run_again_with_nothing_left_of_its_epochs(store: S
     for done in (spec, other):
         store.publish_model(done, [ROW], None, lambda path: path.write_bytes(b"weights"))
     store.partial_folder(spec.cohort).mkdir(parents=True)
-    options = Options(store_folder=store.root, force=(spec.title,))
+    options = Options(store_location=store.location, force=(spec.title,))
     plan = make_ready(lambda check: planned(store), store, options, Console(file=io.StringIO()))
     assert spec.fingerprint not in plan.existing
     assert other.fingerprint in plan.existing

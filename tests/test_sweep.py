@@ -185,6 +185,26 @@ def test_a_killed_sweep_is_finished_by_the_same_command_with_the_same_table(
     assert len(epochs) == len(set(epochs)), epochs
 
 
+def test_a_sweep_in_an_object_store_that_was_killed_is_finished_by_another_machine_with_the_same_table(
+    first_run: tuple[Path, str], s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["layer_importance", *SMALL, "--store", f"{s3}/killed"]
+    monkeypatch.setenv("MINDGAP_CACHE", str(tmp_path / "one"))
+    epochs = run_until("real->synthetic .*epoch 2", arguments, signal.SIGKILL)
+    monkeypatch.setenv("MINDGAP_CACHE", str(tmp_path / "other"))
+    state = sweep(*arguments, "--status").stdout
+    assert "The last sweep is dead" in state
+    assert re.search(r"real s0 +done", state)
+    done = sweep(*arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (other,) = (tmp_path / "other").iterdir()
+    assert table(other) == table(first_run[0])
+    assert f"kept in {s3}/killed too" in done.stdout
+    epochs += reported_epochs(done.stdout)
+    assert len(epochs) == len(set(epochs)), epochs
+    assert not (other / "partial").exists() or not list((other / "partial").iterdir())
+
+
 def test_ctrl_c_exits_130_says_how_to_go_on_and_keeps_the_finished_epochs(tmp_path: Path) -> None:
     process = start(["layer_importance", *SMALL, "--store", str(tmp_path)])
     output = read_until("real s0: epoch 1", process)

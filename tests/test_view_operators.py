@@ -25,7 +25,7 @@ from trainables.spec import TrainingSpec
 from trainables.statistics import IMAGENET
 from trainables.views import VIEWS_BY_NAME, Views, reference, resampling, rows
 from trainables.views.autoaugment import ImageNetPolicy
-from trainables.views.blur import SMALL, blur_lines, blurred
+from trainables.views.blur import SMALL, blur_tiles, blurred
 from trainables.views.colour import OPERATORS, ORDERS, grey, jitter, solarized
 from trainables.views.dino_multicrop import (
     BLUR,
@@ -106,10 +106,10 @@ def test_hue_is_torchvisions_on_tensors_within_a_level_and_near_pillows() -> Non
 
 
 @pytest.mark.parametrize("radius", [0.1, 0.3, 0.7, 1.0, 1.45, 1.5, 2.0])
-@pytest.mark.parametrize("size", [16, SMALL, 64])
+@pytest.mark.parametrize("size", [16, SMALL, 64, 128])
 def test_blur_is_pillows_within_three_levels(radius: float, size: int) -> None:
-    images = IMAGES[:2, :, :size, :size]
-    mine = blurred(images.float(), blur_lines(torch.full((2,), radius), size))
+    images = torch.stack([picture(size, size, seed) for seed in range(2)])
+    mine = blurred(images.float(), blur_tiles(torch.full((2,), radius), size))
     off = difference(mine, [tensor(pil(image).filter(ImageFilter.GaussianBlur(radius))) for image in images])
     assert off.max() <= 3
     assert off.mean() < 1
@@ -276,7 +276,7 @@ def test_editing_works_as_on_other_devices(monkeypatch: pytest.MonkeyPatch) -> N
     """One block and torch's own indexing, which a GPU takes, give what the CPU's blocks give."""
     places, radii = torch.tensor([5, 0, 2]), torch.tensor([0.5, 1.3, 2.0])
     expected, images = IMAGES.clone(), IMAGES.clone()
-    edit(expected, places, blurred, blur_lines(radii, 64))
+    edit(expected, places, blurred, blur_tiles(radii, 64))
     monkeypatch.setattr(rows, "_on_cpu", lambda images: False)
-    edit(images, places, blurred, blur_lines(radii, 64))
+    edit(images, places, blurred, blur_tiles(radii, 64))
     assert torch.equal(images, expected)

@@ -17,10 +17,25 @@ from trainables.statistics import IMAGENET, pixel_statistics
 from trainables.views import VIEWS_BY_NAME, Views, evaluation_view
 from trainables.views.augmix import mixed
 from trainables.views.fractals import fractal
+from trainables.views.memory import LARGE, empty_float32
 from trainables.views.mixing_operations import ALL_OPERATIONS, augmented
 from trainables.views.mixing_pictures import FRACTAL_COUNT
 from trainables.views.operators import CROP_UNIFORMS, crop_boxes, enlarged_crops
 from trainables.views.pixmix import add, multiply
+
+
+def test_a_large_results_memory_is_used_again_only_when_nobody_holds_it() -> None:
+    size = LARGE // 4 + 1
+    first = empty_float32(size)
+    address, part = first.data_ptr(), first[7:8]
+    first[:] = 1.0
+    del first
+    second = empty_float32(size)
+    assert second.data_ptr() != address
+    second[:] = 2.0
+    assert part == 1.0
+    del part
+    assert empty_float32(size).data_ptr() == address
 
 
 def test_every_view_that_a_spec_allows_exists() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -70,10 +70,11 @@ class ImageSet:
         return len(self.labels)
 
 
-def load_images(folder: Path) -> ImageSet:
+def load_images(folder: Path, check: Callable[[Path], None] = lambda folder: None) -> ImageSet:
     """A data set in memory: decoded if its images are of one size and small enough together, else encoded.
 
-    The first process of a node that asks for it reads the shards; all share its bytes (`trainables.shared_memory`).
+    The first process of a node that asks for it reads the shards, after `check` has found them whole; all share its
+    bytes (`trainables.shared_memory`).
 
     Raises:
         InputError: an image of a set that is decoded cannot be.
@@ -81,11 +82,19 @@ def load_images(folder: Path) -> ImageSet:
     manifest = read_manifest(folder)
     # The digest stands for the images and their order; the rest of the key for what this code makes of them.
     key = f"{manifest.digest[:32]}-v1-{DECODED_LIMIT}"
-    first = next(read_rows(folder))
-    shape = _decoded(folder, *_row(first, 0)).shape
+    try:
+        shape = _decoded(folder, *_row(next(read_rows(folder)), 0)).shape
+    except Exception:
+        check(folder)  # If the shards are not whole, that is what to say.
+        raise
     decoded_size = shape.numel() * manifest.rows
     size = decoded_size if decoded_size <= DECODED_LIMIT else sum(shard.bytes for shard in manifest.shards)
-    content, index = shared_bytes(key, size, lambda file: _write_images(folder, file, shape, decoded_size))
+
+    def write(file: BinaryIO) -> dict[str, Tensor]:
+        check(folder)
+        return _write_images(folder, file, shape, decoded_size)
+
+    content, index = shared_bytes(key, size, write)
     labels = index["labels"]
     if "shape" in index:
         return ImageSet(content.view(index["shape"].tolist()), labels)

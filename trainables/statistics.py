@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -23,11 +24,18 @@ class PixelStatistics:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
-    def normalized(self, images: Tensor) -> Tensor:
-        """Pixels [batch, 3, height, width] in 0..255 to float32 of mean 0 and deviation 1, channels last."""
-        mean = torch.tensor(self.mean, device=images.device).view(3, 1, 1) * 255
-        std = torch.tensor(self.std, device=images.device).view(3, 1, 1) * 255
-        return ((images.float() - mean) / std).contiguous(memory_format=torch.channels_last)
+    def normalized(self, images: Tensor, out: Tensor | None = None) -> Tensor:
+        """Pixels [batch, 3, height, width] in 0..255 to float32 of mean 0 and deviation 1: channels last, or `out`."""
+        mean, std = _by_channel(self, images.device)
+        result = images.to(torch.float32, copy=True).sub_(mean).div_(std)
+        return result.contiguous(memory_format=torch.channels_last) if out is None else out.copy_(result)
+
+
+@cache
+def _by_channel(statistics: PixelStatistics, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and deviation [3, 1, 1] of pixels in 0..255."""
+    mean, std = (torch.tensor(part, device=device).view(3, 1, 1) * 255 for part in (statistics.mean, statistics.std))
+    return mean, std
 
 
 IMAGENET = PixelStatistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -18,6 +18,7 @@ from trainables.threads import in_threads
 from trainables.views.augmix import AugMix
 from trainables.views.autoaugment import AutoAugment
 from trainables.views.dino_multicrop import DinoMulticrop
+from trainables.views.memory import empty_float32
 from trainables.views.none import PlainView
 from trainables.views.pixmix import PixMix
 from trainables.views.pytorch_example import PyTorchExample
@@ -81,10 +82,11 @@ def _normalized(pixels: Tensor, statistics: PixelStatistics) -> Tensor:
     size = max(1, BLOCK_BYTES // (4 * pixels[0].numel()))
     if pixels.device.type != "cpu" or size >= len(pixels):
         return statistics.normalized(pixels)
-    result = torch.empty(pixels.shape, memory_format=torch.channels_last)
+    batch, channels, height, width = pixels.shape
+    result = empty_float32(batch, height, width, channels).permute(0, 3, 1, 2)
 
     def normalize(part: tuple[Tensor, Tensor]) -> None:
-        part[1].copy_(statistics.normalized(part[0]))
+        statistics.normalized(part[0], out=part[1])
 
     in_threads(normalize, list(zip(pixels.split(size), result.split(size), strict=True)))
     return result

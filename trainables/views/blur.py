@@ -9,35 +9,43 @@ from torch import Tensor
 
 PASSES, LARGEST_RADIUS, REACH = 3, 2.0, 2
 """Box blurs a direction; the widest Gaussian, in pixels, and how far its box reaches to each side."""
-SMALL = 4 * PASSES * REACH + 1
+MARGIN = PASSES * REACH
+"""Pixels to each side that a blurred one depends on."""
+SMALL = 4 * MARGIN + 1
 """Side of a matrix that has all that larger ones have: both ends, and one line between that no end touches."""
+TILE = 32
+"""Pixels of a line that are blurred together: with fewer, margins are copied more; with more, zeros are multiplied."""
 
 
-def blurred(images: Tensor, lines: Tensor) -> Tensor:
-    """Pillow's `GaussianBlur` of images [batch, 3, size, size] float32; `lines` are their `blur_lines`.
+def blurred(images: Tensor, tiles: Tensor) -> Tensor:
+    """Pillow's `GaussianBlur` of images [batch, 3, size, size] float32; `tiles` are their `blur_tiles`.
 
-    By a matrix for each direction. Pillow rounds after each of its six passes, which leaves up to three levels of
-    difference.
+    By products of matrices, for each tile of a line with the pixels that it depends on. Pillow rounds after each of its
+    six passes, which leaves up to three levels of difference.
     """
-    matrices = blur_matrices(lines, images.shape[-1])
-    return (matrices[:, None] @ images @ matrices.transpose(1, 2)[:, None]).add_(0.5)
+    batch, channels, size, _ = images.shape
+    tile, reached = tiles.shape[2:]
+    count = size // tile
+    matrices = torch.cat([tiles[:, :1], *[tiles[:, 1:2]] * (count - tiles.shape[1]), tiles[:, 1:]], 1)
+    starts = [_start(number, tile, reached, size) for number in range(count)]
+    columns = torch.stack([images.flatten(1, 2).narrow(2, start, reached) for start in starts], 1)
+    images = (columns @ matrices.transpose(2, 3)).view(batch, count, channels, size, tile).permute(0, 2, 3, 1, 4)
+    images = images.reshape(batch, channels, size, size)
+    rows = torch.stack([images.narrow(2, start, reached) for start in starts], 2)
+    return (matrices[:, None] @ rows).view(batch, channels, size, size).add_(0.5)
 
 
-def blur_lines(radii: Tensor, size: int) -> Tensor:
-    """What three box blurs do to a line of up to `SMALL` pixels: [batch, n, n] for radii [batch] float32, up to 2 px.
+def blur_tiles(radii: Tensor, size: int) -> Tensor:
+    """What three box blurs do to a line of `size` pixels, for radii [batch] float32 up to 2 px.
 
-    Beyond its ends the line goes on unchanged.
+    Returns [batch, up to 3, tile, reached]: weights of the first tile, of all between and of the last, over the pixels
+    that they depend on. Beyond its ends the line goes on unchanged.
     """
     box = box_matrices(radii, min(size, SMALL))
-    return box @ box @ box
-
-
-def blur_matrices(lines: Tensor, size: int) -> Tensor:
-    """The same for a line of `size` pixels: [batch, size, size]."""
-    if size <= SMALL:
-        return lines
-    padded = torch.cat([lines.flatten(1), lines.new_zeros(len(lines), 1)], dim=1)
-    return padded.index_select(1, _source(size, lines.device)).view(-1, size, size)
+    lines = (box @ box @ box).flatten(1)
+    source = _source(size, radii.device)
+    padded = torch.cat([lines, lines.new_zeros(len(lines), 1)], 1)
+    return padded.index_select(1, source.flatten()).view(-1, *source.shape)
 
 
 def box_matrices(radii: Tensor, size: int) -> Tensor:
@@ -61,9 +69,19 @@ def box_matrices(radii: Tensor, size: int) -> Tensor:
 
 @cache
 def _source(size: int, device: torch.device) -> Tensor:
-    """For each entry of a large matrix, where the small one has it; SMALL squared where it is zero."""
-    middle = SMALL // 2
-    row = torch.arange(size)[:, None]
-    shift = torch.where(row < middle, 0, torch.where(row >= size - middle, size - SMALL, row - middle))
-    column = torch.arange(size)[None] - shift
-    return torch.where((column >= 0) & (column < SMALL), (row - shift) * SMALL + column, SMALL**2).flatten().to(device)
+    """For each weight of `blur_tiles`, where the matrix of a small line has it; one beyond that if it is zero."""
+    tile = next((length for length in range(TILE, size) if size % length == 0), size)
+    reached, some = min(size, tile + 2 * MARGIN), min(size // tile, 3)
+    line, small = some * tile, min(size, SMALL)
+    row = torch.arange(line)[:, None]
+    shift = torch.where(row < small // 2, 0, torch.where(row >= line - small // 2, line - small, row - small // 2))
+    column = torch.arange(line)[None] - shift
+    source = torch.where((column >= 0) & (column < small), (row - shift) * small + column, small**2)
+    starts = [_start(number, tile, reached, line) for number in range(some)]
+    parts = [source[n * tile : (n + 1) * tile, start : start + reached] for n, start in enumerate(starts)]
+    return torch.stack(parts).to(device)
+
+
+def _start(number: int, tile: int, reached: int, size: int) -> int:
+    """Where the `reached` pixels begin that a tile of a line of `size` depends on."""
+    return min(max(number * tile - MARGIN, 0), size - reached)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from trainables.spec import TrainingSpec
-from trainables.views.blur import blur_lines, blurred
+from trainables.views.blur import blur_tiles, blurred
 from trainables.views.colour import ORDERS, grey, jitter, solarized
 from trainables.views.operators import CROP_UNIFORMS, crop_boxes, extents
 from trainables.views.resampling import resampled
@@ -98,7 +98,7 @@ def coloured(pixels: Tensor, crop: Crop, numbers: Tensor) -> Tensor:
     there = chosen(GREY, GREY_CHANCE)
     edit(pixels, there, lambda images, _: grey(images), there)
     there = chosen(BLUR, crop.blur)
-    edit(pixels, there, blurred, blur_lines(radii[there], crop.size))
+    edit(pixels, there, blurred, blur_tiles(radii[there], crop.size))
     there = chosen(SOLARIZE, crop.solarize)
     edit(pixels, there, lambda images, _: solarized(images), there)
     return pixels

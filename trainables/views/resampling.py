@@ -31,14 +31,16 @@ def resampled(images: Tensor | Sequence[Tensor], boxes: Tensor, flips: Tensor, s
         return resampled_by_matrices(images, boxes, flips, size, mode)
     batch, crops = boxes.shape[:2]
     result = torch.empty(crops, batch, 3, size, size, dtype=torch.uint8)
+    pixels = result.numpy()  # It mirrors while it copies.
 
     def resample(number: int) -> None:
+        image = images[number][None]
         for crop, ((top, left, height, width), flip) in enumerate(
             zip(all_boxes[number], all_flips[number], strict=True)
         ):
-            part = images[number][None, :, top : top + height, left : left + width]
-            part = _resize(part, size, mode)
-            result[crop, number].copy_((part.flip(-1) if flip else part)[0])
+            part = image[..., top : top + height, left : left + width]
+            resized = _resize(part, size, mode)[0].numpy()
+            pixels[crop, number] = resized[..., ::-1] if flip else resized
 
     all_boxes, all_flips = boxes.tolist(), flips.tolist()
     if result.numel() < SMALL_BATCH:
