@@ -205,7 +205,7 @@ def test_a_cohort_that_does_not_fit_goes_on_in_three_pieces_with_equal_results(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store = Store(tmp_path / "store").open()
-    worker.train_and_publish((base_spec,), store.root, lambda report: None)
+    worker.train_and_publish((base_spec,), store, lambda report: None)
     members = members_at(base_spec, (14, 15, 16, 17))
     need = measured_demand(members, [14], train_images, validation_images, World(), FakeMemory(0, step=1000))
     limit = max(need.peak(part) for part in divided(members, 3))
@@ -219,7 +219,7 @@ def test_a_cohort_that_does_not_fit_goes_on_in_three_pieces_with_equal_results(
             break
         reports.clear()
         try:
-            worker.mindgap_work({"work": work, "resources": worker.Resources(store.root, 1)})
+            worker.mindgap_work({"work": work, "resources": worker.Resources(store.location, 1)})
         except CohortTooLarge:
             (failure,) = reports
             assert isinstance(failure, WorkFailed)
