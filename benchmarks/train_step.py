@@ -102,7 +102,7 @@ def _mindgap(bench: Bench) -> Epoch:
         started = time.perf_counter()
         cohort.timers.start()
         cohort.train_epoch(next(numbers))
-        _wait(bench.device)
+        wait(bench.device)
         return time.perf_counter() - started
 
     return epoch
@@ -129,7 +129,7 @@ def _plain(bench: Bench, compiled: bool = False) -> Epoch:
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
-        _wait(device)
+        wait(device)
         return time.perf_counter() - started
 
     return epoch
@@ -185,7 +185,7 @@ def _timm(bench: Bench) -> Epoch:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        _wait(device)
+        wait(device)
         return time.perf_counter() - started
 
     return epoch
@@ -203,7 +203,8 @@ def _timm_network(spec: TrainingSpec) -> nn.Module:
     return slim
 
 
-def _wait(device: torch.device) -> None:
+def wait(device: torch.device) -> None:
+    """Until a GPU has done what it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize()
 
@@ -294,7 +295,8 @@ def full_bench(folder: Path, device: torch.device, workers: int, batch_size: int
     return Bench(folder, load_images(folder), spec, device, workers), settings
 
 
-def _machine(device: torch.device) -> dict[str, Any]:
+def machine(device: torch.device) -> dict[str, Any]:
+    """The device and the versions that a measurement was made with."""
     cpuinfo = Path("/proc/cpuinfo")
     names = [line.split(":")[1] for line in cpuinfo.read_text().splitlines() if "model name" in line]
     return {
@@ -328,7 +330,7 @@ def main(full: bool, rounds: int, pictures: int, batch_size: int, workers: int, 
             for setting in settings:
                 training[setting.name] = measured(bench, setting, rounds)
             views[f"{bench.spec.image_size} px"] = measured_views(bench, rounds)
-    about = {**_machine(device), "rounds": rounds, "loader_processes": workers}
+    about = {**machine(device), "rounds": rounds, "loader_processes": workers}
     out.write_text(json.dumps({**about, "training": training, "views": views}, indent=2) + "\n")
     click.echo(markdown(about, training, views))
 

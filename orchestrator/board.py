@@ -1,8 +1,8 @@
 """The board: which works of a plan wait, run, are done or have failed, and what becomes of one that did not end well.
 
 A work whose process or files were lost is tried again after a pause, from its last epoch; a cohort that does not fit in
-the GPU's memory is halved; one trial that raises is taken out of its cohort. What a piece of a cohort continues from is
-the checkpoint of the whole.
+the GPU's memory is divided; one trial that raises is taken out of its cohort. What a piece of a cohort continues from
+is the checkpoint of the whole.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from orchestrator.causes import LOST, MEMORY
 from orchestrator.messages import WorkFailed
 from orchestrator.plan import Work, cohort_title
 from orchestrator.search import DONE, FAILED, STOPPED, SearchRun
+from trainables.pieces import divided
 from trainables.report import EpochReport
 from trainables.spec import TrainingSpec
 
@@ -325,7 +326,7 @@ class Board:
         elif failure.cause == LOST:
             self._give_up(entry.work, f"{failure.reason}, {entry.losses + 1} times without progress")
         elif failure.cause == MEMORY and len(members) > 1:
-            self._divide(entry, halves(members), failure.reason)
+            self._divide(entry, divided(members, failure.pieces), failure.reason)
         elif failure.cause == MEMORY:
             self._give_up(entry.work, f"{failure.reason} for this training alone. Choose a smaller batch_size.")
         elif at_fault and len(members) > 1:
@@ -381,17 +382,6 @@ def piece_of(work: Work, members: Sequence[TrainingSpec]) -> Work:
     """The part of a cohort's work that trains `members`."""
     share = len(members) / len(work.makes)
     return replace(work, title=cohort_title(members), makes=tuple(members), seconds=work.seconds * share)
-
-
-def halves(members: Sequence[TrainingSpec]) -> list[list[TrainingSpec]]:
-    """A cohort in two: neighbouring depths stay together, and each half trains about as many layers.
-
-    What a branch keeps in memory (weights, momentum, activations) grows with the layers above its cut.
-    """
-    ordered = sorted(members, key=lambda spec: spec.frozen_layers)
-    layers = [1 + spec.depth - spec.frozen_layers for spec in ordered]
-    cut = min(range(1, len(ordered)), key=lambda position: abs(2 * sum(layers[:position]) - sum(layers)))
-    return [ordered[:cut], ordered[cut:]]
 
 
 def longest_chains(work: Sequence[Work]) -> dict[int, float]:

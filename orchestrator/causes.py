@@ -12,7 +12,7 @@ from datagen.errors import InputError
 INPUT = "input"
 """The user's mistake or the full disk: tried again only when the user gives the command again."""
 MEMORY = "memory"
-"""The accelerator's memory is too small for the cohort: halves of it may fit."""
+"""The accelerator's memory is too small for the cohort: pieces of it may fit."""
 LOST = "lost"
 """A process, a node, a connection or a file was lost: tried again."""
 ERROR = "error"
@@ -52,6 +52,8 @@ def understand(error: BaseException) -> tuple[str, str, str]:
             where = f" ({name})" if name else ""
             return INPUT, f"{os.strerror(number)}{where}. Free space, then give the same command again: it goes on.", ""
     for item in found:
+        if hasattr(item, "pieces_needed"):
+            return MEMORY, str(item), ""
         if _is_memory(item):
             return MEMORY, "the GPU's memory is too small", ""
     for item in found:
@@ -61,6 +63,11 @@ def understand(error: BaseException) -> tuple[str, str, str]:
         if _is_lost(item):
             return LOST, describe(item), ""
     return ERROR, describe(found[0]), ""
+
+
+def pieces_needed(error: BaseException) -> int:
+    """In how many pieces a cohort fits that was too large for the memory: as it was planned, else halves."""
+    return max((getattr(item, "pieces_needed", 2) for item in _wrapped(error)), default=2)
 
 
 def describe(error: BaseException) -> str:

@@ -18,8 +18,10 @@ class WorkFailed:
     """The work has failed: for one of the causes of `orchestrator.causes`, with a sentence for the user.
 
     `trial` is the fingerprint of the one training at fault where it is known; its cohort goes on without it.
+    `pieces` is in how many a cohort that is too large for the memory is to go on.
     """
 
     cause: str
     reason: str
     trial: str = ""
+    pieces: int = 2

@@ -17,7 +17,7 @@ from datagen.errors import InputError
 from datagen.identity import fingerprint_of
 from datagen.shards import damaged_files, read_manifest
 from datagen.spec import DatasetSpec, MadeDataset, MixedDataset
-from orchestrator.causes import LOST, MEMORY, understand
+from orchestrator.causes import LOST, MEMORY, pieces_needed, understand
 from orchestrator.logs import WorkLog, forget, work_log
 from orchestrator.messages import ImagesDrawn, WorkFailed
 from orchestrator.plan import Work, stored_needs
@@ -69,7 +69,7 @@ def mindgap_work(config: dict[str, Any]) -> None:
                 # What it lacks, or was said to be damaged, may all be there when the store is.
                 cause, reason, trial = LOST, "its store is away", ""
             log.say_error(error)
-            report(WorkFailed(cause, reason, trial))
+            report(WorkFailed(cause, reason, trial, pieces_needed(error)))
             if cause in (LOST, MEMORY):
                 # Tune replaces the process of a trial that raised: this one's device or connections may be broken.
                 raise
@@ -144,12 +144,13 @@ def train_and_publish(
         store: where data and base are, and the results go.
         report: called with an `EpochReport` after every epoch, which also tells what the epoch has used.
         world: a `trainables.world.World`; by default alone on this process's device.
-        gpu_share: the part of a GPU, 0..1, that is this process's, for the record of what was used.
+        gpu_share: the part of a GPU, 0..1, that is this process's: its memory, and for the record of what was used.
 
     Returns:
         The reason of each training that failed, by its title.
 
     Raises:
+        CohortTooLarge: the cohort does not fit in the GPU's memory.
         InputError: the data or the source's weights are damaged.
     """
     import torch
@@ -157,6 +158,7 @@ def train_and_publish(
 
     from trainables.checkpoint import CohortCheckpoint
     from trainables.loop import train_cohort
+    from trainables.memory import meter_of
     from trainables.models import timm_checkpoint
     from trainables.world import World
 
@@ -185,6 +187,7 @@ def train_and_publish(
             folders=_folders(store, spec),
             checkpoint=checkpoint,
             report=measured,
+            meter=meter_of(world.device, gpu_share),
         )
     if world.rank == 0:
         for result in results:

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 
 from datagen.errors import InputError
 from datagen.spec import DatasetSpec
-from orchestrator.board import Board, halves, longest_chains
+from orchestrator.board import Board, longest_chains
 from orchestrator.causes import ERROR, INPUT, LOST, MEMORY, understand
 from orchestrator.messages import WorkFailed
 from orchestrator.plan import Work
@@ -104,11 +104,6 @@ def test_a_cohort_too_large_for_the_memory_is_halved_until_it_fits(cohort: Work)
         ("real->real N=2 s0", "real->real N=9,16,17 s0"),
     ]
     assert told.lines[0].startswith("real->real N=1..17 s0 as real->real N=1 s0, real->real N=2,9,16,17 s0: the GPU")
-
-
-def test_halves_train_about_as_many_layers(cohort: Work) -> None:
-    every = [replace(cohort.members[0], frozen_layers=depth) for depth in range(1, 18)]
-    assert [len(half) for half in halves(every)] == [5, 12]
 
 
 def test_one_trial_at_fault_is_taken_out_of_its_cohort(cohort: Work) -> None:

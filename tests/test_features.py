@@ -51,8 +51,8 @@ def test_features_that_would_not_fit_are_not_kept(monkeypatch: pytest.MonkeyPatc
     for width, fits in ((8, True), (9, False)):
         kept = KeptFeatures(10)
         kept.keep(positions, {17: torch.ones(2, width)})
-        assert (kept.get(positions) is not None) == fits
-        assert kept.get(torch.tensor([3, 2])) is None
+        assert kept.knows(positions) == fits
+        assert not kept.knows(torch.tensor([3, 2]))
 
 
 @pytest.mark.parametrize(

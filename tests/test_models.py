@@ -65,12 +65,12 @@ def test_the_layers_in_order_compute_what_timms_network_computes(model: str, siz
         torch.testing.assert_close(layers(views), network.eval()(views), rtol=1e-4, atol=1e-4)
 
 
-def test_activations_are_given_after_each_layer() -> None:
+def test_activations_are_given_after_the_layers_that_are_wanted() -> None:
     layers = build_layers("resnet50_slim", 3, seed=0).eval()
     views = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
-        activations = layers.after_each_layer(views)
-        assert len(activations) == 19
+        activations = layers.after_layers(views, (0, 9, 18))
+        assert sorted(activations) == [0, 9, 18]
         assert torch.equal(activations[0], views)
         torch.testing.assert_close(activations[18], layers(views))
         above = build_layers("resnet50_slim", 3, seed=0, first=9).eval()
@@ -127,7 +127,7 @@ def test_any_timm_network_can_be_cut_by_naming_its_layers() -> None:
     network = layers_of_network("resnet18", RESNET18)
     check_network("resnet18", network, 32)
     layers = build_layers("resnet18", 3, 0, network=network)
-    assert [len(a) for a in layers.after_each_layer(torch.randn(2, 3, 32, 32))] == [2] * 7
+    assert [len(a) for a in layers.after_layers(torch.randn(2, 3, 32, 32), range(7)).values()] == [2] * 7
 
 
 @pytest.mark.parametrize(

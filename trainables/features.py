@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from trainables.prefetch import to_device
 from trainables.spec import TrainingSpec
 
 KEPT_LIMIT = 1024**3
@@ -24,11 +25,16 @@ class KeptFeatures:
         self._known = torch.zeros(images, dtype=torch.bool)
         self._kept: dict[int, Tensor] = {}
 
-    def get(self, positions: Tensor) -> dict[int, Tensor] | None:
-        """{cut: activations} of the images at positions [batch]; None if one of them is not known yet."""
-        if not bool(self._known[positions].all()):
-            return None
-        return {cut: kept[positions].contiguous(memory_format=_layout(kept)) for cut, kept in self._kept.items()}
+    def knows(self, positions: Tensor) -> bool:
+        """Whether those of all images at positions [batch] are kept."""
+        return bool(self._known[positions].all())
+
+    def get(self, positions: Tensor) -> dict[int, Tensor]:
+        """{cut: activations} of the images at positions [batch], all of which are known."""
+        return {
+            cut: kept[to_device(positions, kept.device)].contiguous(memory_format=_layout(kept))
+            for cut, kept in self._kept.items()
+        }
 
     def keep(self, positions: Tensor, activations: Mapping[int, Tensor]) -> None:
         """Keeps what the trunk gave for the images at positions [batch]; nothing if all images would not fit."""
@@ -38,7 +44,7 @@ class KeptFeatures:
         for cut, value in activations.items():
             if cut not in self._kept:
                 self._kept[cut] = value.new_empty((images, *value.shape[1:])).to(memory_format=_layout(value))
-            self._kept[cut][positions] = value
+            self._kept[cut][to_device(positions, value.device)] = value
         self._known[positions] = True
 
 

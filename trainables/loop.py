@@ -11,7 +11,7 @@ import logging
 import math
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +22,12 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from datagen.identity import derived_seed
 from trainables.checkpoint import CohortCheckpoint
-from trainables.data import ImageSet, epoch_batches, fraction_subset, steps_per_epoch
+from trainables.compilation import compile_layers, uncompiled
+from trainables.data import EVALUATION_BATCH, ImageSet, epoch_batches, fraction_subset, steps_per_epoch
 from trainables.features import KeptFeatures, may_keep
+from trainables.memory import MemoryMeter
+from trainables.prefetch import Inputs, one_ahead, to_device
+from trainables.probe import ensure_room
 from trainables.recipe import learning_rates
 from trainables.report import EpochReport
 from trainables.spec import TrainingSpec
@@ -32,9 +36,6 @@ from trainables.timers import Timers
 from trainables.trunk import Branch, Trunk, evaluation_mode, layers_of
 from trainables.views import Views, evaluation_view
 from trainables.world import World
-
-EVALUATION_BATCH = 250
-"""Images of one evaluation batch; the result does not depend on it (but see `_batches_by_statistics`)."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ def train_cohort(
     folders: Mapping[str, Path] | None = None,
     checkpoint: CohortCheckpoint | None = None,
     report: Callable[[EpochReport], None] = lambda report: None,
+    meter: MemoryMeter | None = None,
 ) -> list[Trained]:
     """Trains all members of a cohort over one stream of batches.
 
@@ -73,17 +75,21 @@ def train_cohort(
         folders: where the sets "train" and "validation" are, for the statistics that are stored with them.
         checkpoint: where to continue from and to save to after every epoch.
         report: called after every epoch.
+        meter: of the device's memory, by which a cohort that does not fit is refused before it starts.
 
     A member whose loss is not finite is given up at the end of its epoch, one that raises at once; both are marked as
     failed, and the others go on.
 
     Raises:
         BranchError: a member has raised and there are several workers.
+        CohortTooLarge: it does not fit in the device's memory.
         ValueError: the members are not of one cohort.
     """
     if len({member.cohort for member in members}) != 1:
         raise ValueError("All members of a cohort must be alike but for their freeze depth.")
     world = world or World()
+    if meter is not None and len(members) > 1:
+        ensure_room(members, train, validation, world, meter)
     cohort = Cohort(members, train, validation, source, world, folders or {})
     first = checkpoint.restore(cohort.trunk, cohort.branches) if checkpoint else 0
     for epoch in range(first + 1, members[0].epochs + 1):
@@ -145,6 +151,8 @@ class Cohort:
         self._steps = steps_per_epoch(len(self._positions), self.spec.batch_size)
         self._rates = learning_rates(self.spec, self._steps)
         self._features = KeptFeatures(len(train)) if may_keep(self.spec) else None
+        on_gpu = world.device.type == "cuda"
+        self._prefetches = on_gpu if self.spec.prefetch == "auto" else self.spec.prefetch == "on"
         self._timings: dict[str, float] = {}
 
     @property
@@ -156,16 +164,30 @@ class Cohort:
         """One pass over the training images (`epoch` from 1)."""
         rates = self._rates[(epoch - 1) * self._steps :]
         batches = epoch_batches(self._positions, self.spec.batch_size, self.spec.seed, epoch)
-        for rate, batch in zip(rates, batches, strict=False):
-            positions = self.world.share(batch)
-            weight = self.world.weight(positions, batch)
-            activations = self._activations(positions, epoch)
-            labels = self._train.labels[positions].to(self.world.device)
+        for rate, inputs in zip(rates, self._in_turn(functools.partial(self._inputs, epoch), batches), strict=False):
+            self.timers.lap("data" if self._prefetches else "views")
+            activations = self._activations(inputs)
             self.timers.lap("trunk")
             for branch in self.running:
                 cut = [group[branch.spec.frozen_layers] for group in activations]
                 with self._its_own_failure(branch, epoch):
-                    branch.step(cut, labels, rate, self.timers, weight)
+                    branch.step(cut, inputs.labels, rate, self.timers, inputs.weight)
+
+    def _in_turn(self, function: Callable[[Tensor], Inputs], batches: Iterable[Tensor]) -> Iterator[Inputs]:
+        """The inputs of each batch, one ahead of its use or just in time."""
+        return one_ahead(function, batches, self.world.device) if self._prefetches else map(function, batches)
+
+    def _inputs(self, epoch: int, batch: Tensor) -> Inputs:
+        """This worker's share of a batch of training images, in the views of an epoch."""
+        positions = self.world.share(batch)
+        views: list[Tensor] = []
+        if not (self._features and self._features.knows(positions)):
+            images = self._train.images[positions]
+            if not self._prefetches:  # Of a thread that works ahead only the waiting for it counts.
+                self.timers.lap("data")
+            views = [to_device(group, self.world.device) for group in self._views(images, positions, epoch)]
+        labels = to_device(self._train.labels[positions], self.world.device)
+        return Inputs(positions, labels, views, self.world.weight(positions, batch))
 
     @contextmanager
     def _its_own_failure(self, branch: Branch, epoch: int) -> Iterator[None]:
@@ -182,18 +204,14 @@ class Cohort:
             logging.getLogger(__name__).warning("%s failed", branch.spec.title, exc_info=error)
             branch.failure = reason
 
-    def _activations(self, positions: Tensor, epoch: int) -> list[dict[int, Tensor]]:
-        """What the trunk makes of the views of the images at positions [batch], for each resolution of views."""
-        if self._features and (known := self._features.get(positions)):
-            return [known]
-        images = self._train.images[positions]
-        self.timers.lap("data")
-        groups = [views.to(self.world.device) for views in self._views(images, positions, epoch)]
-        self.timers.lap("views")
+    def _activations(self, inputs: Inputs) -> list[dict[int, Tensor]]:
+        """What the trunk makes of the views of a batch, for each resolution."""
+        if self._features and not inputs.views:
+            return [self._features.get(inputs.positions)]
         # Each resolution is a pass of its own, so that BatchNorm sees them apart, as in t-ReX.
-        activations = [self.trunk(views, training=True) for views in groups]
+        activations = [self.trunk(views, training=True) for views in inputs.views]
         if self._features:
-            self._features.keep(positions, activations[0])
+            self._features.keep(inputs.positions, activations[0])
         return activations
 
     def evaluate(self, epoch: int, started: float) -> None:
@@ -207,14 +225,13 @@ class Cohort:
                 self.world.align(module)
         by_batch = self._evaluates_by_batch(epoch)
         drifting = self.spec.batchnorm_evaluation_statistics == "drifting"
-        with evaluation_mode(modules, by_batch=by_batch, drifting=drifting):
-            for batch in self._batches_by_statistics() if by_batch else self._evaluation_batches():
-                images = self._validation.images[batch]
-                views = evaluation_view(images, self.spec, self._validation_statistics, self.world.device)
-                labels = self._validation.labels[batch].to(self.world.device)
-                activations = self.trunk(views, training=False)
-                for branch, accuracy in zip(running, accuracies, strict=True):
-                    accuracy.update(branch.logits(activations[branch.spec.frozen_layers]), labels)
+        with uncompiled(self.spec.compile), evaluation_mode(modules, by_batch=by_batch, drifting=drifting):
+            batches = self._batches_by_statistics() if by_batch else self._evaluation_batches()
+            for inputs in self._in_turn(self._evaluation_inputs, batches):
+                with torch.inference_mode():
+                    activations = self.trunk(inputs.views[0], training=False)
+                    for branch, accuracy in zip(running, accuracies, strict=True):
+                        accuracy.update(branch.logits(activations[branch.spec.frozen_layers]), inputs.labels)
         measured = [accuracy.compute() for accuracy in accuracies]
         self.timers.lap("evaluation")
         seconds = time.perf_counter() - started
@@ -230,6 +247,13 @@ class Cohort:
             parts = {f"seconds_{part}": spent * share for part, spent in timings.items()}
             branch.history[-1].update({"seconds": seconds * share, **parts})
         self._timings = timings
+
+    def _evaluation_inputs(self, batch: Tensor) -> Inputs:
+        """A batch of validation images in their plain views."""
+        images = self._validation.images[batch]
+        views = evaluation_view(images, self.spec, self._validation_statistics, self.world.device)
+        labels = to_device(self._validation.labels[batch], self.world.device)
+        return Inputs(batch, labels, [to_device(views, self.world.device)])
 
     def _evaluates_by_batch(self, epoch: int) -> bool:
         """Whether BatchNorm takes its statistics from the evaluation batch in this epoch."""
@@ -283,6 +307,7 @@ class _Accuracy:
         for metric in self._metrics.values():
             metric.update(logits, labels)
 
+    @torch.inference_mode()
     def compute(self) -> dict[str, float]:
         return {name: float(metric.compute()) * 100 for name, metric in self._metrics.items()}
 
@@ -297,6 +322,8 @@ def _build_trunk(members: Sequence[TrainingSpec], source: dict[str, Tensor] | No
     trunk = Trunk(layers.to(world.device), cuts, spec.frozen_batchnorm, spec.precision)
     if spec.sync_batchnorm:
         world.synchronized(layers)
+    if spec.compile:
+        compile_layers(layers, world.device)
     return trunk
 
 

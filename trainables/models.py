@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import click
@@ -90,21 +91,40 @@ class Layers(nn.Module):
         super().__init__()
         self.names = [name for layer in layers for name in layer.modules]
         self.parts = nn.ModuleList(_part(model, name) for name in self.names)
-        self.ends = _ends(layers)
+        self._sizes = [len(layer.modules) for layer in layers]
+        self._compiled: tuple[nn.Module, ...] = ()
+
+    def compile_each(self, backend: str) -> None:
+        """Has each layer compiled by itself when it is first used, for the shapes that it then meets.
+
+        Nothing may put another module in the place of a part afterwards, as `SyncBatchNorm`'s conversion does.
+        """
+        parts = iter(self.parts)
+        whole = [nn.Sequential(*itertools.islice(parts, size)) for size in self._sizes]
+        for layer in whole:
+            layer.compile(backend=backend, dynamic=False)
+        # In a tuple they are not torch's children, so that nothing is listed twice.
+        self._compiled = tuple(whole)
 
     def forward(self, activation: Tensor) -> Tensor:
         """The activation after the last layer."""
-        for part in self.parts:
+        for part in self._compiled or self.parts:
             activation = part(activation)
         return activation
 
-    def after_each_layer(self, activation: Tensor) -> list[Tensor]:
-        """The input, then the activation after each layer: `count + 1` tensors."""
-        activations = [activation]
-        for position, part in enumerate(self.parts, 1):
-            activation = part(activation)
-            if position in self.ends:
-                activations.append(activation)
+    def after_layers(self, activation: Tensor, wanted: Collection[int]) -> dict[int, Tensor]:
+        """The activation after so many layers, for each number that is `wanted`; after 0 it is the input itself.
+
+        No other is held: a pass takes little more memory than what it gives.
+        """
+        activations = {0: activation} if 0 in wanted else {}
+        parts = iter(self.parts)
+        for number, size in enumerate(self._sizes, 1):
+            own = [self._compiled[number - 1]] if self._compiled else itertools.islice(parts, size)
+            for part in own:
+                activation = part(activation)
+            if number in wanted:
+                activations[number] = activation
         return activations
 
     def timm_state(self) -> dict[str, Tensor]:
@@ -241,14 +261,6 @@ def check_network(model: str, network: tuple[Layer, ...], image_size: int) -> No
             f"The layers listed for {model}, one after the other, do not compute what timm's network computes. "
             "A module without parameters may be missing, such as an activation or a pooling."
         )
-
-
-def _ends(layers: tuple[Layer, ...]) -> set[int]:
-    ends, position = set(), 0
-    for layer in layers:
-        position += len(layer.modules)
-        ends.add(position)
-    return ends
 
 
 def load_initial_weights(layers: Layers, network: Sequence[Layer], file: Path | None, digest: str) -> None:

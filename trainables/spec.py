@@ -127,6 +127,10 @@ class TrainingSpec(Spec):
     initial_weights_file: Path | None = runtime(None, help="the safetensors file that holds them, with timm's names")
     label: str = runtime("", help="what tells the training from its neighbours, for example augmix")
     workers: int = runtime(1, minimum=1, help="data-parallel workers of one training")
+    compile: bool = runtime(False, help="torch.compile for training steps; other rounding, as on another device")
+    prefetch: str = runtime(
+        "auto", choices=("auto", "on", "off"), help="get the next batch ready in a thread; auto: on a GPU"
+    )
     mixing_folder: Path | None = runtime(None, help="where the mixing pictures are")
 
     def __post_init__(self) -> None:

@@ -17,8 +17,8 @@ PARTS = ("data", "views", "trunk", "forward", "backward", "step", "evaluation", 
 """What an epoch is divided into, in order.
 
 Attributes:
-    data: reading and decoding the training images; on a GPU, as long as it waited for them.
-    views: augmentation, normalization and copying to the device.
+    data: reading and decoding the training images; where a thread gets batches ready, waiting for it and its views.
+    views: augmentation, normalization and copying to the device, unless a thread does it meanwhile.
     trunk: forward pass of the frozen layers that a cohort shares.
     forward: of all branches, loss included.
     backward: of all branches; with several workers also waiting for the others' gradients.

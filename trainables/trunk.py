@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trainables.compilation import compile_layers
 from trainables.models import Layers, build_layers, load_initial_weights
 from trainables.recipe import build_optimizer
 from trainables.spec import TrainingSpec
@@ -59,8 +60,7 @@ class Trunk:
         if training:
             self.layers.train(self._batchnorm == "train")
         with torch.no_grad(), mixed_precision(views.device, self._precision if training else "float32"):
-            activations = self.layers.after_each_layer(views)
-        return {cut: activations[cut] for cut in self.cuts}
+            return self.layers.after_layers(views, self.cuts)
 
 
 class AllCrops(nn.Module):
@@ -89,6 +89,8 @@ class Branch:
         self.layers = layers_of(spec, first=spec.frozen_layers).to(device)
         self.trains = any(True for _ in self.layers.parameters())
         self.module = wrap(AllCrops(self.layers)) if self.trains else AllCrops(self.layers)
+        if spec.compile and self.trains:
+            compile_layers(self.layers, device)
         self.optimizer = build_optimizer(self.layers, spec) if self.trains else None
         if spec.precision == "float16":
             self._start_momentum()
@@ -114,11 +116,12 @@ class Branch:
         if self.optimizer is not None:
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate
-            self.optimizer.zero_grad(set_to_none=True)
             self.scaler.scale(loss).backward()
             timers.lap("backward")
             self.scaler.step(self.optimizer)
             self.scaler.update()
+            # Here and not before the next step: while the other branches take theirs, nobody holds gradients.
+            self.optimizer.zero_grad(set_to_none=True)
         self._loss_sum += loss.detach()
         self._steps += 1
         timers.lap("step")

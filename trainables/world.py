@@ -45,6 +45,14 @@ class World:
         torch.distributed.all_reduce(value)
         return value / self.size
 
+    def most(self, count: int) -> int:
+        """The largest of all workers' counts."""
+        if self.size == 1:
+            return count
+        value = torch.tensor(count, device=self.device)
+        torch.distributed.all_reduce(value, torch.distributed.ReduceOp.MAX)
+        return int(value)
+
     def align(self, module: nn.Module) -> None:
         """Gives the module the first worker's buffers: where BatchNorm is not synchronized, each has its own."""
         if self.size > 1:
