@@ -177,8 +177,8 @@ def fraction_subset(labels: Tensor, fraction: float, seed: int, *, balanced: boo
     if not balanced:
         return torch.randperm(len(labels), generator=generator)[: max(1, round(len(labels) * fraction))].sort().values
     chosen = []
-    for label in labels.unique(sorted=True):
-        positions = (labels == label).nonzero().flatten()
+    by_class = labels.argsort(stable=True)
+    for positions in by_class.split(labels.unique(sorted=True, return_counts=True)[1].tolist()):
         shuffled = positions[torch.randperm(len(positions), generator=generator)]
         chosen.append(shuffled[: max(1, round(len(positions) * fraction))])
     return torch.cat(chosen).sort().values

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from datagen.identity import derived_seed
+from trainables.prefetch import to_device
 from trainables.spec import TrainingSpec
 from trainables.statistics import PixelStatistics
 from trainables.threads import in_threads
@@ -63,7 +64,7 @@ class Views:
             self._uniforms = torch.rand(shape, generator=generator, dtype=torch.float64)
             self._epoch = epoch
         groups = self._view(images, self._uniforms[positions.cpu()], self._device)
-        return [_normalized(group.to(self._device or group.device), self._statistics) for group in groups]
+        return [_normalized(to_device(group, self._device or group.device), self._statistics) for group in groups]
 
 
 def evaluation_view(
@@ -74,7 +75,7 @@ def evaluation_view(
 ) -> Tensor:
     """[batch, 3, height, width] uint8 to normalized [batch, 3, size, size] float32 on `device`, with nothing random."""
     (views,) = PlainView(spec)(images, torch.empty(len(images), 0))
-    return _normalized(views.to(device or views.device), statistics)
+    return _normalized(to_device(views, device or views.device), statistics)
 
 
 def _normalized(pixels: Tensor, statistics: PixelStatistics) -> Tensor:

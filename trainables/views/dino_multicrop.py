@@ -13,6 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from trainables.prefetch import to_device
 from trainables.spec import TrainingSpec
 from trainables.views.blur import blur_tiles, blurred
 from trainables.views.colour import ORDERS, grey, jitter, solarized
@@ -77,7 +78,7 @@ def crops_of(
     boxes = crop_boxes(heights, widths, crop.scale, RATIO, numbers[..., :CROP_UNIFORMS].flatten(0, 1))
     boxes = boxes.view(-1, count, 4)
     pixels = resampled(images, boxes, numbers[..., FLIP] < 0.5, crop.size, "bicubic")
-    return coloured(pixels.to(device or pixels.device), crop, numbers.transpose(0, 1).flatten(0, 1))
+    return coloured(to_device(pixels, device or pixels.device), crop, numbers.transpose(0, 1).flatten(0, 1))
 
 
 def coloured(pixels: Tensor, crop: Crop, numbers: Tensor) -> Tensor:
