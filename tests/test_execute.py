@@ -25,6 +25,7 @@ from orchestrator.execute import Cluster, Outcome, join_cluster, run_plan
 from orchestrator.logs import logs_of
 from orchestrator.plan import Work
 from orchestrator.ray_environment import prepare
+from orchestrator.remote_store import store_at
 from orchestrator.store import Store
 from orchestrator.worker import Resources, mindgap_work, train_and_publish
 from trainables.data import ImageSet
@@ -205,7 +206,7 @@ def instant(config: dict[str, Any]) -> None:
     """Publishes a training at once, and who has done it."""
     work: Work = config["work"]
     for spec in work.members:
-        Store(config["resources"].store).publish_model(spec, [{"epoch": os.getpid()}], None, Path.touch)
+        store_at(config["resources"].store).publish_model(spec, [{"epoch": os.getpid()}], None, Path.touch)
     tune.report({"report": EpochReport(1, 1, {})})
 
 
