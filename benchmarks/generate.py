@@ -28,8 +28,8 @@ from typing import Any
 import click
 
 from benchmarks.rounds import processor
-from datagen.generate import ShardPainter, shard_count, shard_positions
 from datagen.recipe_files import absolute, load_recipe, make_spec
+from datagen.shard_painter import ShardPainter, shard_count, shard_positions
 from datagen.shards import write_json
 from datagen.spec import GeneratedDataset
 

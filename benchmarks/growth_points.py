@@ -300,8 +300,8 @@ def _replica(rank: int, size: int, meeting: Path, pipe: Connection) -> None:
 def actors(workers: int, folder: Path) -> Iterator[Once]:
     """Drawing 384 pocket images with so many generation actors (without Ray around them), a thread each."""
     from benchmarks.generate import Worker
-    from datagen.generate import shard_count
     from datagen.recipe_files import absolute, load_recipe, make_spec
+    from datagen.shard_painter import shard_count
 
     recipe = make_spec(load_recipe("pocket"), ["images_per_class=39", "images_at_once=32"])
     spec = absolute(replace(recipe, rows_per_shard=32))

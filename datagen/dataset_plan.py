@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from datagen.errors import InputError
-from datagen.generate import shard_count, stored_folder
+from datagen.generate import stored_folder
 from datagen.pipeline_folders import check_weights
 from datagen.recipe_files import RecipeFile, load_recipe
 from datagen.recipes import DiffusionRecipe
+from datagen.shard_painter import shard_count
 from datagen.shards import MANIFEST
 from datagen.spec import (
     DatasetSpec,

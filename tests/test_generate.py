@@ -18,9 +18,10 @@ from PIL import Image
 
 from datagen import pocket
 from datagen.errors import InputError
-from datagen.generate import generate, shard_count, shard_positions
+from datagen.generate import generate
 from datagen.generators import TextToImage
 from datagen.prompts import definition_prompt
+from datagen.shard_painter import shard_count, shard_positions
 from datagen.shards import publish_dataset, read_manifest
 from datagen.source_rows import SourceRows
 from datagen.spec import GeneratedDataset

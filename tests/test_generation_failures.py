@@ -16,16 +16,8 @@ import pytest
 
 from datagen import generate as generation
 from datagen.errors import InputError
-from datagen.generate import (
-    NOTES,
-    GenerationFailedError,
-    ShardPainter,
-    generate,
-    make_dataset,
-    owned,
-    shard_count,
-    stored_folder,
-)
+from datagen.generate import GenerationFailedError, generate, make_dataset, owned, stored_folder
+from datagen.shard_painter import NOTES, ShardPainter, shard_count
 from datagen.shards import ImageRow, read_manifest, shard_name
 from datagen.spec import GeneratedDataset, MadeDataset, OracleDataset
 from tests.conftest import png
