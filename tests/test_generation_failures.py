@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from datagen import generate as generation
+from datagen import shard_painter
 from datagen.errors import InputError
 from datagen.generate import GenerationFailedError, generate, make_dataset, owned, stored_folder
 from datagen.shard_painter import NOTES, ShardPainter, shard_count
@@ -132,7 +133,7 @@ def test_a_shard_that_a_broken_disk_has_left_is_drawn_again(content: bytes, alon
 def test_a_shard_with_an_image_twice_is_not_published(
     alone: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(generation, "shard_positions", lambda spec, shard: [(0, 0), (1, 0), (0, 1), (1, 1)])
+    monkeypatch.setattr(shard_painter, "shard_positions", lambda spec, shard: [(0, 0), (1, 0), (0, 1), (1, 1)])
     with pytest.raises(InputError, match="24 images, 4 of them different, instead of 24"):
         generate(SPEC, tmp_path / "set", workers=1)
     assert not (tmp_path / "set" / "manifest.json").exists()
