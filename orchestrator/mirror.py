@@ -10,10 +10,12 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 from filelock import FileLock
 from rich.console import Console
 
@@ -214,10 +216,16 @@ class Mirror:
         shutil.rmtree(manifest.parent, ignore_errors=True)
 
 
-def remove_leftovers(folder: Path, is_running: Callable[[int], bool]) -> None:
-    """Removes sub-folders named by process ids that run no more."""
+def process_name() -> str:
+    """Tells this process from all others, also of machines that share a home folder."""
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes sub-folders with the `process_name` of processes of this machine that run no more."""
     for path in folder.iterdir() if folder.is_dir() else ():
-        if path.name.isdigit() and not is_running(int(path.name)):
+        host, _, process = path.name.rpartition("-")
+        if host == socket.gethostname() and process.isdigit() and not psutil.pid_exists(int(process)):
             shutil.rmtree(path, ignore_errors=True)
 
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
-import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,15 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-import psutil
-
 from datagen.errors import InputError
 from datagen.shards import ShardRecord, read_manifest
 from datagen.shared_folder import SharedFolder
 from datagen.spec import DatasetSpec, GeneratedDataset, RealDataset
 from orchestrator.bucket import Bucket, ReplacedError, each, is_address
 from orchestrator.lock import BucketLock
-from orchestrator.mirror import SMALL, Mirror, cache_folder, remove_leftovers
+from orchestrator.mirror import SMALL, Mirror, cache_folder, process_name, remove_leftovers
 from orchestrator.store import FORMAT, LEDGER, Store, StoredModel
 from trainables.spec import TrainingSpec
 
@@ -67,7 +63,7 @@ class RemoteStore(Store):
             pass
         except FileNotFoundError:
             raise InputError(f"There is no bucket for {self.location}. Make it, or give another --store.") from None
-        remove_leftovers(self.root / "partial", psutil.pid_exists)
+        remove_leftovers(self.root / "partial")
         return super().open()
 
     @contextmanager
@@ -113,7 +109,7 @@ class RemoteStore(Store):
 
     def partial_folder(self, fingerprint: str) -> Path:
         """Where this process keeps unfinished work; `keep_unfinished` sends it."""
-        return self.root / "partial" / str(os.getpid()) / fingerprint
+        return self.root / "partial" / process_name() / fingerprint
 
     def bring_unfinished(self, fingerprint: str) -> None:
         """See `Store`."""
@@ -130,7 +126,7 @@ class RemoteStore(Store):
 
     def clear_partial(self) -> None:
         """See `Store`."""
-        remove_leftovers(self.root / "partial", psutil.pid_exists)
+        remove_leftovers(self.root / "partial")
         self._mirror.remove("partial")
 
     def shared_folder(self, fingerprint: str) -> SharedFolder:
@@ -139,12 +135,12 @@ class RemoteStore(Store):
 
     def open_log(self, name: str, header: str) -> TextIO:
         """See `Store`. Every process has a log of its own, for objects cannot be appended to."""
-        return super().open_log(f"{name}.{_process()}", header)
+        return super().open_log(f"{name}.{process_name()}", header)
 
     def keep_log(self, name: str) -> None:
         """See `Store`. A log that cannot be sent stops no training."""
         try:
-            self._mirror.send(self.root / "logs" / f"{name}.{_process()}.log")
+            self._mirror.send(self.root / "logs" / f"{name}.{process_name()}.log")
         except OSError:
             pass
 
@@ -268,7 +264,3 @@ class UnfinishedDataset:
 @functools.lru_cache(maxsize=4)
 def _remote(location: str) -> RemoteStore:
     return RemoteStore(Bucket(location))
-
-
-def _process() -> str:
-    return f"{socket.gethostname()}-{os.getpid()}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +21,7 @@ from datagen.spec import GeneratedDataset
 from orchestrator import lock, remote_store
 from orchestrator.bucket import Bucket, ReplacedError
 from orchestrator.lock import BucketLock, Owner, owned, this_process
+from orchestrator.mirror import remove_leftovers
 from orchestrator.remote_store import RemoteStore, store_at
 from orchestrator.store import Store
 from tests.test_store import HISTORY, publish
@@ -146,6 +149,15 @@ def test_unfinished_work_goes_on_on_another_machine(machine: Machine) -> None:
     three = machine("three")
     three.bring_unfinished("cohort")
     assert list(three.partial_folder("cohort").iterdir()) == []
+
+
+def test_what_a_dead_process_left_is_removed_and_what_other_machines_do_stays(tmp_path: Path) -> None:
+    host = socket.gethostname()
+    for name in (dead := f"{host}-{2**22 + 1}", alive := f"{host}-{os.getpid()}", other := f"not-{host}-{2**22 + 1}"):
+        (tmp_path / name).mkdir()
+    remove_leftovers(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {alive, other}
+    assert not (tmp_path / dead).exists()
 
 
 def test_shards_that_several_machines_draw_become_one_set(
