@@ -32,14 +32,14 @@ from benchmarks.plain import train as train_plainly
 from benchmarks.train_step import base_spec, machine, wait
 from datagen import pocket
 from experiments.scales.pocket import SCALE
-from trainables.data import ImageSet, epoch_batches, load_images
+from trainables.augmentations.apply import Views
+from trainables.distributed import World
+from trainables.input.data import ImageSet, epoch_batches, load_images
+from trainables.input.pixel_statistics import IMAGENET
 from trainables.loop import Cohort, train_cohort
 from trainables.recipe import build_optimizer, learning_rates
 from trainables.spec import TrainingSpec
-from trainables.statistics import IMAGENET
 from trainables.trunk import layers_of, mixed_precision
-from trainables.views import Views
-from trainables.world import World
 
 WAYS = {
     "cohort": "(a) one cohort",

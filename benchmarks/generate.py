@@ -28,10 +28,10 @@ from typing import Any
 import click
 
 from benchmarks.rounds import processor
-from datagen.recipe_files import absolute, load_recipe, make_spec
-from datagen.shard_painter import ShardPainter, shard_count, shard_positions
-from datagen.shards import write_json
-from datagen.spec import GeneratedDataset
+from datagen.core.files import write_json
+from datagen.datasets.spec import GeneratedDataset
+from datagen.generation.shard_generator import ShardPainter, shard_count, shard_positions
+from datagen.recipes.load import absolute, load_recipe, make_spec
 
 HERE = Path(__file__).parent
 WAYS = ("plain loop", "mindgap, 1 actor", "mindgap, 2 actors")

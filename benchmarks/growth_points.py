@@ -19,9 +19,9 @@ import psutil
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-    from orchestrator.plan import Plan
-    from orchestrator.store import Store
-    from trainables.data import ImageSet
+    from orchestrator.planning.plan import Plan
+    from orchestrator.storage.store import Store
+    from trainables.input.data import ImageSet
     from trainables.loop import Cohort
     from trainables.spec import TrainingSpec
 
@@ -58,7 +58,7 @@ def peak_megabytes(process: int | None = None) -> float:
 @contextmanager
 def plan(trials: int, folder: Path) -> Iterator[Once]:
     """A plan of pocket's layer importance over so many trials, none of them made, and its works."""
-    from orchestrator.store import Store
+    from orchestrator.storage.store import Store
 
     store = Store(folder / "empty").open()
 
@@ -73,8 +73,8 @@ def plan(trials: int, folder: Path) -> Iterator[Once]:
 def report(trials: int, folder: Path) -> Iterator[Once]:
     """The report of so many finished trials, which did nothing, with tables, figures and pages."""
     from orchestrator.report import write_report
-    from orchestrator.results import finished_models
-    from orchestrator.store import Store
+    from orchestrator.reporting.tables import finished_models
+    from orchestrator.storage.store import Store
 
     store = Store(folder / f"store {trials}").open()
     planned = _planned(trials, store)
@@ -89,8 +89,8 @@ def report(trials: int, folder: Path) -> Iterator[Once]:
 
 
 def _planned(trials: int, store: Store) -> Plan:
-    from orchestrator.catalog import load
-    from orchestrator.plan import make_plan
+    from orchestrator.planning.catalog import load
+    from orchestrator.planning.plan import make_plan
 
     study, scale = load("layer_importance", "pocket")
     return make_plan(study, replace(scale), max(1, trials // TRIALS_A_SEED), store)
@@ -108,8 +108,8 @@ def _finish(planned: Plan, store: Store) -> None:
 @contextmanager
 def load(images: int, folder: Path) -> Iterator[Once]:
     """The first process of a node that loads so many 32 px images; its megabytes are those that the node shares."""
-    from trainables import shared_memory
-    from trainables.data import load_images
+    from trainables.input import shared_memory
+    from trainables.input.data import load_images
 
     _write_images(folder / f"images {images}", images)
 
@@ -136,7 +136,7 @@ def _write_images(folder: Path, images: int) -> None:
     import numpy as np
     from PIL import Image
 
-    from datagen.shards import ImageRow, publish_dataset
+    from datagen.datasets.shards import ImageRow, publish_dataset
 
     generator, pictures = np.random.default_rng(images), []
     for _ in range(64):
@@ -158,8 +158,8 @@ def epoch(images: int, folder: Path) -> Iterator[Once]:
 @contextmanager
 def prompts(classes: int, folder: Path) -> Iterator[Once]:
     """The spec of a generated set of so many classes: prompts with definitions from WordNet, and its fingerprint."""
-    from datagen.recipe_files import load_recipe, make_spec
-    from datagen.wordnet import wordnet_definitions
+    from datagen.recipes.load import load_recipe, make_spec
+    from datagen.recipes.wordnet import wordnet_definitions
 
     known = tuple((wordnet_id, wordnet_id) for wordnet_id in list(wordnet_definitions())[:classes])
     recipe = replace(load_recipe("pocket"), classes=known)
@@ -176,7 +176,7 @@ def sampler(classes: int, folder: Path) -> Iterator[Once]:
     """Half of the images of so many classes, the same share of each; 100 images a class."""
     import torch
 
-    from trainables.data import fraction_subset
+    from trainables.input.data import fraction_subset
 
     labels = torch.arange(100 * classes) % classes
 
@@ -205,7 +205,7 @@ def branches(count: int, folder: Path) -> Iterator[Once]:
 
 
 def _training(images: int, classes: int) -> TrainingSpec:
-    from datagen.spec import RealDataset
+    from datagen.datasets.spec import RealDataset
     from trainables.spec import TrainingSpec
 
     names = tuple(f"class {label}" for label in range(classes))
@@ -219,7 +219,7 @@ def _training(images: int, classes: int) -> TrainingSpec:
 def _images(count: int, classes: int) -> ImageSet:
     import torch
 
-    from trainables.data import ImageSet
+    from trainables.input.data import ImageSet
 
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (count, 3, 32, 32), generator=generator, dtype=torch.uint8)
@@ -229,8 +229,8 @@ def _images(count: int, classes: int) -> ImageSet:
 def _cohort(members: list[TrainingSpec], images: ImageSet, rank: int = 0, size: int = 1) -> Cohort:
     import torch
 
+    from trainables.distributed import World
     from trainables.loop import Cohort
-    from trainables.world import World
 
     torch.set_num_threads(1)
     source = None
@@ -300,8 +300,8 @@ def _replica(rank: int, size: int, meeting: Path, pipe: Connection) -> None:
 def actors(workers: int, folder: Path) -> Iterator[Once]:
     """Drawing 384 pocket images with so many generation actors (without Ray around them), a thread each."""
     from benchmarks.generate import Worker
-    from datagen.recipe_files import absolute, load_recipe, make_spec
-    from datagen.shard_painter import shard_count
+    from datagen.generation.shard_generator import shard_count
+    from datagen.recipes.load import absolute, load_recipe, make_spec
 
     recipe = make_spec(load_recipe("pocket"), ["images_per_class=39", "images_at_once=32"])
     spec = absolute(replace(recipe, rows_per_shard=32))

@@ -28,9 +28,9 @@ from torchvision.transforms import v2
 from benchmarks.photographs import publish_photographs, write_image_folder
 from benchmarks.rounds import rates, summary, table, use_cores, write
 from datagen import pocket
-from trainables.data import epoch_batches, load_images
-from trainables.statistics import IMAGENET
-from trainables.views import Views
+from trainables.augmentations.apply import Views
+from trainables.input.data import epoch_batches, load_images
+from trainables.input.pixel_statistics import IMAGENET
 
 BATCH, SIZE = 64, 224
 WAYS = {

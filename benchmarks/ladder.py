@@ -32,16 +32,16 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.cohorts import random_images
 from benchmarks.train_step import base_spec, machine, wait
 from datagen import pocket
-from trainables import compilation
-from trainables.data import ImageSet, epoch_batches
+from trainables.augmentations.apply import Views
+from trainables.distributed import World
+from trainables.input.data import ImageSet, epoch_batches
+from trainables.input.pixel_statistics import IMAGENET
+from trainables.input.prefetch import to_device
 from trainables.loop import Cohort
-from trainables.prefetch import to_device
+from trainables.models import compilation
 from trainables.recipe import build_optimizer, learning_rates
 from trainables.spec import TrainingSpec
-from trainables.statistics import IMAGENET
 from trainables.trunk import layers_of, mixed_precision
-from trainables.views import Views
-from trainables.world import World
 
 IMAGES, EPOCHS = 126_689, 100
 """Of the training that hours are told of: real ImageNet-100 (papers.md, section 1)."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from datagen.shards import ImageRow, publish_dataset
+from datagen.datasets.shards import ImageRow, publish_dataset
 
 CLASSES = ("first", "second")
 
@@ -36,7 +36,7 @@ def publish_photographs(folder: Path, images: int) -> None:
 
 def write_image_folder(dataset: Path, folder: Path) -> None:
     """The same images as files, in torchvision's ImageFolder layout."""
-    from datagen.shards import read_rows
+    from datagen.datasets.shards import read_rows
 
     number = 0
     for batch in read_rows(dataset, ("image", "class_name")):

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from trainables.data import ImageSet, load_images
-from trainables.layers import LAYERS
-from trainables.models import build_layers
+from trainables.input.data import ImageSet, load_images
+from trainables.models.layers import LAYERS
+from trainables.models.networks import build_layers
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

@@ -13,10 +13,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from datagen.errors import InputError
-from orchestrator.catalog import load
-from orchestrator.overrides import apply_overrides
-from orchestrator.store import Store, StoredModel
+from datagen.core.errors import InputError
+from orchestrator.cli.overrides import apply_overrides
+from orchestrator.planning.catalog import load
+from orchestrator.storage.store import Store, StoredModel
 from trainables.spec import TrainingSpec
 from trainables.timers import PARTS
 

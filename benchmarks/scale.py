@@ -27,15 +27,15 @@ import click
 import psutil
 from rich.console import Console
 
-from orchestrator.catalog import load
-from orchestrator.messages import WorkFailed
-from orchestrator.plan import Plan, Work, make_plan
-from orchestrator.progress import Progress
-from orchestrator.ray_environment import prepare
-from orchestrator.remote_store import store_at
-from orchestrator.status import StatusFile
-from orchestrator.store import Store
-from orchestrator.tracking import Tracker
+from orchestrator.cli.progress import Progress
+from orchestrator.cli.status import StatusFile
+from orchestrator.execution.messages import WorkFailed
+from orchestrator.execution.ray_environment import prepare
+from orchestrator.planning.catalog import load
+from orchestrator.planning.plan import Plan, Work, make_plan
+from orchestrator.storage.remote_store import store_at
+from orchestrator.storage.store import Store
+from orchestrator.tracking.recorder import Tracker
 from trainables.report import EpochReport
 from trainables.spec import TrainingSpec
 
@@ -209,7 +209,7 @@ def table(found: Mapping[str, Any]) -> str:
 
 
 def _measure(trials: int, own: int, warmup: int, artifacts: int, folder: Path) -> dict[str, Any]:
-    from orchestrator.results import finished_models
+    from orchestrator.reporting.tables import finished_models
 
     store = Store(folder / "store").open()
     with saying("planning"):
@@ -219,7 +219,7 @@ def _measure(trials: int, own: int, warmup: int, artifacts: int, folder: Path) -
         planned = time.perf_counter() - started
     with saying("starting Ray"):
         prepare(None)
-        from orchestrator.execute import join_cluster, run_plan
+        from orchestrator.execution.tune import join_cluster, run_plan
 
         cluster = join_cluster(None)
     of_tune, ends = Ends(), EndsOfWorks()
@@ -274,7 +274,7 @@ def _finished_runs(store: Store) -> int:
 
 def _report_seconds(plan: Plan, store: Store) -> float:
     from orchestrator.report import write_report
-    from orchestrator.results import finished_models
+    from orchestrator.reporting.tables import finished_models
 
     started = time.perf_counter()
     write_report(plan, store, finished_models(plan, store), "benchmarks.scale")

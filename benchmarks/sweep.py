@@ -24,10 +24,10 @@ from typing import Any
 import click
 
 from benchmarks.plain import PlainTask, train
-from orchestrator.catalog import load_scale, load_study
-from orchestrator.overrides import apply_overrides
-from orchestrator.plan import make_plan
-from orchestrator.store import Store
+from orchestrator.cli.overrides import apply_overrides
+from orchestrator.planning.catalog import load_scale, load_study
+from orchestrator.planning.plan import make_plan
+from orchestrator.storage.store import Store
 
 WAYS = {
     "mindgap": "(a) mindgap: `python -m orchestrator.sweep layer_importance`",
@@ -123,8 +123,8 @@ def _mean_of_last(top1: list[float]) -> float:
 @click.argument("settings", nargs=-1)
 def prepare(store: str, settings: tuple[str, ...]) -> None:
     """Generates the synthetic images into the store."""
-    from datagen.generate import generate
-    from orchestrator.ray_environment import prepare as prepare_ray
+    from datagen.generation.engine import generate
+    from orchestrator.execution.ray_environment import prepare as prepare_ray
 
     prepare_ray(None)
     plan, opened = _plan(store, settings), Store(Path(store))
@@ -157,7 +157,7 @@ def script(store: str, settings: tuple[str, ...]) -> None:
     """Way (d): one process, torch's own choice of threads."""
     import torch
 
-    from trainables.data import load_images
+    from trainables.input.data import load_images
 
     with tempfile.TemporaryDirectory() as folder:
         images: dict[Path, Any] = {}
@@ -216,7 +216,7 @@ def _tune_trial(config: dict[str, Any]) -> None:
     import torch
     from ray import tune as ray_tune
 
-    from trainables.data import load_images
+    from trainables.input.data import load_images
 
     torch.set_num_threads(1)
     trial = config["trial"]

@@ -35,17 +35,17 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 
 from datagen import pocket
-from datagen.shards import ImageRow, publish_dataset, read_manifest, read_rows
-from datagen.spec import RealDataset
-from trainables.data import ImageSet, load_images
+from datagen.datasets.shards import ImageRow, publish_dataset, read_manifest, read_rows
+from datagen.datasets.spec import RealDataset
+from trainables.augmentations.apply import Views
+from trainables.distributed import World
+from trainables.input.data import ImageSet, load_images
+from trainables.input.pixel_statistics import IMAGENET
 from trainables.loop import Cohort
-from trainables.models import PointwiseConv2d, build_layers
+from trainables.models.networks import PointwiseConv2d, build_layers
 from trainables.recipe import build_optimizer
 from trainables.spec import VIEWS, TrainingSpec
-from trainables.statistics import IMAGENET
 from trainables.trunk import mixed_precision
-from trainables.views import Views
-from trainables.world import World
 
 WAYS = {
     "mindgap": "(a) mindgap's loop",

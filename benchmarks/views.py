@@ -22,10 +22,11 @@ from torchvision.transforms import v2
 
 from benchmarks.photographs import publish_photographs
 from benchmarks.rounds import rates, summary, table, use_cores, write
-from datagen.shards import read_rows
-from trainables.data import load_images
-from trainables.statistics import IMAGENET
-from trainables.views import Views, reference
+from datagen.datasets.shards import read_rows
+from trainables.augmentations import reference
+from trainables.augmentations.apply import Views
+from trainables.input.data import load_images
+from trainables.input.pixel_statistics import IMAGENET
 
 SIZE, LOCAL_SIZE, LOCAL_CROPS = 224, 96, 8
 

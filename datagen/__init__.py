@@ -1,4 +1,6 @@
-"""Data sets: what they are (specs), how they are stored (Parquet shards), and how they are generated.
+"""Making data sets: from text, from other images, by style transfer; and importing real ones.
 
-`errors`, `identity`, `spec` and `shards` are the public face that other packages build on; the rest is internal.
+Here: the commands (`generate`, `prompts`, `preview`, `import_images`), thin. Folders import downwards: `core`,
+`datasets`, `recipes`, then `generation` and `importing`; none imports `trainables` or `orchestrator`.
+Start reading with `datasets/spec.py`, then `generation/engine.py`.
 """

@@ -32,19 +32,24 @@ import click
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from datagen.class_lists import (
-    CLASS_LISTS,
-    SUFFIXES,
-    ImageClass,
-    classes_found,
-    counted,
-    listed,
-    match_folders,
-    readable,
+from datagen.core.errors import InputError
+from datagen.core.files import SUFFIXES, write_json
+from datagen.core.progress import ImportProgress
+from datagen.core.ray_session import start_ray
+from datagen.core.wording import as_utf8, counted, listed
+from datagen.datasets.pictures import CorruptError, checked_picture
+from datagen.datasets.shards import (
+    MANIFEST,
+    ImageRow,
+    Manifest,
+    ShardRecord,
+    damaged_files,
+    read_manifest,
+    shard_name,
+    write_manifest,
+    write_shard,
 )
-from datagen.errors import InputError
-from datagen.import_progress import ImportProgress
-from datagen.picture_lists import (
+from datagen.importing.picture_lists import (
     PictureList,
     Pictures,
     classes_of,
@@ -53,20 +58,7 @@ from datagen.picture_lists import (
     oxford_pets_lists,
     root_of,
 )
-from datagen.pictures import CorruptError, checked_picture
-from datagen.ray_session import start_ray
-from datagen.shards import (
-    MANIFEST,
-    ImageRow,
-    Manifest,
-    ShardRecord,
-    damaged_files,
-    read_manifest,
-    shard_name,
-    write_json,
-    write_manifest,
-    write_shard,
-)
+from datagen.recipes.class_lists import CLASS_LISTS, ImageClass, classes_found, match_folders
 
 REPORTS = ".import"
 """Sub-folder of an unfinished split with a report on each finished shard; gone once the split is published."""
@@ -276,7 +268,7 @@ def _planned(
     for label, index in interleaved([len(files) for files, _ in scanned]):
         path, file = scanned[label][0][index]
         # As the class list spells the folder: the same pictures give the same data set, however a user spells it.
-        stored = readable(f"{classes[label].folder}/{file.name}")
+        stored = as_utf8(f"{classes[label].folder}/{file.name}")
         rows.append([path, stored, label, index, file.size, file.changed_ns])
     pieces = [rows[first : first + rows_per_shard] for first in range(0, len(rows), rows_per_shard)]
     shards = []
@@ -332,7 +324,7 @@ def _make_missing(
         context.print_on_execution_start = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)  # it tells of every run, and that it has no bars
         tasks = [vars(shard) | {"shard": shard.name, "resize": resize} for shard in missing]
-        # One block a shard, as in datagen.generate.
+        # One block a shard, as in datagen.generation.engine.
         made = ray.data.from_items([{"task": json.dumps(t)} for t in tasks], override_num_blocks=len(tasks)).map(
             import_shard,
             compute=ray.data.TaskPoolStrategy(size=workers),

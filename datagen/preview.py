@@ -25,9 +25,10 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from rich.console import Console
 from rich.table import Table
 
-from datagen.errors import InputError
-from datagen.pictures import CorruptError, rgb_picture
-from datagen.shards import MANIFEST, Manifest, read_manifest, write_json
+from datagen.core.errors import InputError
+from datagen.core.files import write_json
+from datagen.datasets.pictures import CorruptError, rgb_picture
+from datagen.datasets.shards import MANIFEST, Manifest, read_manifest
 
 SUMMARY = "summary.json"
 SAMPLES = 8

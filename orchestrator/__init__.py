@@ -1,1 +1,6 @@
-"""Orchestration: studies become plans, plans run on Ray, results are recorded in the store and MLflow, and reported."""
+"""Running studies: planning, execution on Ray, the store, records in MLflow, and the report.
+
+Here: the commands (`sweep`, `report`), and the words that a user's files are written in (`study`, `scale`).
+Every folder's own `__init__` says what lives in it and what it may import.
+Start reading with `sweep.py`.
+"""

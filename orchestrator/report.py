@@ -19,24 +19,24 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from datagen.errors import InputError
-from orchestrator.catalog import load
-from orchestrator.evidence import Evidence, gather, versions
-from orchestrator.figures import Caption, draw
-from orchestrator.overrides import apply_overrides
-from orchestrator.page import ROWS, html_page
-from orchestrator.plan import Plan, make_plan
-from orchestrator.readable import claims_table, readable
-from orchestrator.remote_store import store_at
-from orchestrator.results import finished_models
+from datagen.core.errors import InputError
+from orchestrator.cli.overrides import apply_overrides
+from orchestrator.planning.catalog import load
+from orchestrator.planning.plan import Plan, make_plan
+from orchestrator.planning.search import with_searched
+from orchestrator.reporting.figures import Caption, draw
+from orchestrator.reporting.formatting import claims_table, readable
+from orchestrator.reporting.page import ROWS, html_page
+from orchestrator.reporting.report_data import Evidence, gather, versions
+from orchestrator.reporting.tables import finished_models
 from orchestrator.scale import Scale
-from orchestrator.search import with_searched
-from orchestrator.store import Store, StoredModel
+from orchestrator.storage.remote_store import store_at
+from orchestrator.storage.store import Store, StoredModel
 from orchestrator.study import Study
 from trainables.spec import TrainingSpec
 
 if TYPE_CHECKING:
-    from orchestrator.tracking_reader import Recorded
+    from orchestrator.tracking.reader import Recorded
 
 FORMATS = ("md", "html", "csv")
 WIDE = 120
@@ -234,8 +234,8 @@ def _seeds_at_hand(study: Study, scale: Scale, at_hand: Callable[[TrainingSpec],
 
 
 def _recorded(store: Store, uri: str) -> Recorded:
-    from orchestrator.tracking import tracking_uri
-    from orchestrator.tracking_reader import Recorded
+    from orchestrator.tracking.reader import Recorded
+    from orchestrator.tracking.recorder import tracking_uri
 
     return Recorded(tracking_uri(store) if uri == "default" else uri)
 

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from datagen.digests import file_digest
-from datagen.errors import InputError
-from datagen.recipes import DiffusionRecipe, StyleRecipe
-from datagen.shards import MANIFEST, read_manifest
-from datagen.spec import (
+from datagen.core.digests import file_digest
+from datagen.core.errors import InputError
+from datagen.datasets.shards import MANIFEST, read_manifest
+from datagen.datasets.spec import (
     DatasetSpec,
     GeneratedDataset,
     MadeDataset,
@@ -20,6 +19,7 @@ from datagen.spec import (
     RealDataset,
     StylizedDataset,
 )
+from datagen.recipes.recipe import DiffusionRecipe, StyleRecipe
 from trainables.spec import TrainingSpec
 
 REAL, SYNTHETIC, MIXED = "real", "synthetic", "mixed"

@@ -12,7 +12,7 @@ from orchestrator.scale import TRANSFER_ONLY, Scale
 from trainables.spec import TrainingSpec
 
 if TYPE_CHECKING:
-    from orchestrator.claims import Claim
+    from orchestrator.claims.kinds import Claim
 
 Point = Mapping[str, Any]
 """A point of a grid: "direction" and settings."""

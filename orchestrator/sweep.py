@@ -12,16 +12,16 @@ from typing import Any
 import click
 from rich.console import Console
 
-from datagen.errors import InputError
-from orchestrator.calibration import calibrated
-from orchestrator.catalog import load
-from orchestrator.options import Options, execution_options, look, make_ready
-from orchestrator.overrides import apply_overrides
-from orchestrator.plan import Plan, make_plan
-from orchestrator.plan_view import show_studies
-from orchestrator.remote_store import store_at
-from orchestrator.run import run_study
-from orchestrator.search import with_searched
+from datagen.core.errors import InputError
+from orchestrator.cli.options import Options, execution_options, look, make_ready
+from orchestrator.cli.overrides import apply_overrides
+from orchestrator.cli.plan_view import show_studies
+from orchestrator.planning.calibration import calibrated
+from orchestrator.planning.catalog import load
+from orchestrator.planning.plan import Plan, make_plan
+from orchestrator.planning.search import with_searched
+from orchestrator.run_study import run_study
+from orchestrator.storage.remote_store import store_at
 
 LINE = 140
 """Columns of tables where there is no terminal."""

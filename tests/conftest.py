@@ -14,12 +14,13 @@ import torch
 from moto.server import ThreadedMotoServer
 from PIL import Image
 
-from datagen.shards import ImageRow, publish_dataset
-from datagen.spec import GeneratedDataset, RealDataset
-from orchestrator.ray_environment import prepare
-from trainables.data import ImageSet, load_images
+from datagen.datasets.shards import ImageRow, publish_dataset
+from datagen.datasets.spec import GeneratedDataset, RealDataset
+from orchestrator.execution.ray_environment import prepare
+from trainables.input.data import ImageSet, load_images
 from trainables.spec import TrainingSpec
 
+ROOT = Path(__file__).parent.parent
 CLASSES = ("circle", "square", "cross")
 torch.set_num_threads(1)
 prepare(None)  # Before any test imports ray, which would otherwise listen on all of this machine's addresses.
@@ -71,7 +72,7 @@ def image_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def real_dataset(image_folders: Path, split: str, name: str = "real") -> RealDataset:
-    from datagen.shards import read_manifest
+    from datagen.datasets.shards import read_manifest
 
     folder = image_folders / split
     manifest = read_manifest(folder)
@@ -110,8 +111,8 @@ def base_spec(image_folders: Path) -> TrainingSpec:
 def generated_spec() -> GeneratedDataset:
     """A few images from the pocket pipeline, in shards of 8."""
     from datagen import pocket
-    from datagen.pocket.fashion_mnist import CLASSES as POCKET_CLASSES
-    from datagen.prompts import definition_prompt
+    from datagen.pocket.classes import CLASSES as POCKET_CLASSES
+    from datagen.recipes.prompt_styles import definition_prompt
 
     two = POCKET_CLASSES[:2]
     return GeneratedDataset(

@@ -13,10 +13,11 @@ import yaml
 from click import Context
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from orchestrator.catalog import study_names
+from orchestrator.planning.catalog import study_names
 from orchestrator.sweep import main
+from tests.conftest import ROOT
 
-DEPLOY = Path(__file__).parent.parent / "deploy"
+DEPLOY = ROOT / "deploy"
 
 
 def parsed(name: str) -> Any:

@@ -9,8 +9,15 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-SHARED = {"datagen.errors", "datagen.identity", "datagen.shards", "datagen.spec", "datagen.statistics"}
+from tests.conftest import ROOT
+
+SHARED = {
+    "datagen.core.errors",
+    "datagen.core.identity",
+    "datagen.datasets.shards",
+    "datagen.datasets.spec",
+    "datagen.datasets.pixel_statistics",
+}
 """What other packages may use of `datagen`."""
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.catalog import load, study_names
-from orchestrator.plan import make_plan
-from orchestrator.store import Store
+from orchestrator.planning.catalog import load, study_names
+from orchestrator.planning.plan import make_plan
+from orchestrator.storage.store import Store
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 COMMANDS = sorted(
     {

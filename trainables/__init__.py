@@ -1,4 +1,6 @@
-"""Training: layered models, trunk and branches, views, the recipe, and the loop that trains a cohort.
+"""Training: a frozen trunk, the branches above it, and one loop over both. It knows torch, not Ray or MLflow.
 
-The loop knows torch, not Ray or MLflow: it is handed its world. `layers` and `spec` import without torch.
+Here: `spec`, `loop`, `trunk`, `recipe`, `checkpoint`. Folders: `input`, `models`, `augmentations`, `memory`.
+Of `datagen` it may use `core` and `datasets`.
+Start reading with `spec.py`, then `loop.py`.
 """

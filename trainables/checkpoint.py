@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from datagen.identity import fingerprint_of
+from datagen.core.identity import fingerprint_of
 from trainables.trunk import Branch, Trunk
 
 

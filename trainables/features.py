@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from trainables.prefetch import to_device
+from trainables.input.prefetch import to_device
 from trainables.spec import TrainingSpec
 
 KEPT_LIMIT = 1024**3

@@ -20,22 +20,22 @@ import torch
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
-from datagen.identity import derived_seed
+from datagen.core.identity import derived_seed
+from trainables.augmentations.apply import Views, evaluation_view
 from trainables.checkpoint import CohortCheckpoint
-from trainables.compilation import compile_layers, uncompiled
-from trainables.data import EVALUATION_BATCH, ImageSet, epoch_batches, fraction_subset, steps_per_epoch
+from trainables.distributed import World
 from trainables.features import KeptFeatures, may_keep
-from trainables.memory import MemoryMeter
-from trainables.prefetch import Inputs, one_ahead, to_device
-from trainables.probe import ensure_room
+from trainables.input.data import EVALUATION_BATCH, ImageSet, epoch_batches, fraction_subset, steps_per_epoch
+from trainables.input.pixel_statistics import IMAGENET, PixelStatistics, statistics_of
+from trainables.input.prefetch import Inputs, one_ahead, to_device
+from trainables.memory.budget import MemoryMeter
+from trainables.memory.probe import ensure_room
+from trainables.models.compilation import compile_layers, uncompiled
 from trainables.recipe import learning_rates
 from trainables.report import EpochReport
 from trainables.spec import TrainingSpec
-from trainables.statistics import IMAGENET, PixelStatistics, statistics_of
 from trainables.timers import Timers
 from trainables.trunk import Branch, Trunk, evaluation_mode, layers_of
-from trainables.views import Views, evaluation_view
-from trainables.world import World
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ default first, and why it is the default. P1 is Mind the Gap, P2 Fine-Tuning Rol
     P1's smallest training losses lie right above the floor of a cosine head at temperature 0.1.
 
 Not settings: layers above the cut start from the network's default initialization and train for all epochs, warm-up
-included (P2: "the same number of epochs"); AugMix has no Jensen-Shannon term (`trainables.views.augmix`).
+included (P2: "the same number of epochs"); AugMix has no Jensen-Shannon term (`trainables.augmentations.augmix`).
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from datagen.errors import InputError
-from datagen.identity import Spec, fingerprint_of, identity, runtime
-from datagen.spec import DatasetSpec
-from trainables.layers import Layer, layers_of_network
+from datagen.core.errors import InputError
+from datagen.core.identity import Spec, fingerprint_of, identity, runtime
+from datagen.datasets.spec import DatasetSpec
+from trainables.models.layers import Layer, layers_of_network
 
 FRACTALS = "fractals"
 """PixMix's mixing set when the user points to no pictures."""
@@ -92,7 +92,9 @@ class TrainingSpec(Spec):
     batchnorm_evaluation_statistics: str = identity(
         "kept", choices=("kept", "drifting"), help="drifting: batchnorm_train moves BatchNorm's running statistics"
     )
-    model: str = identity("resnet50", help="a network of trainables.layers.LAYERS, or any of timm's with `layers`")
+    model: str = identity(
+        "resnet50", help="a network of trainables.models.layers.LAYERS, or any of timm's with `layers`"
+    )
     layers: tuple[str, ...] = identity((), help="of a network not in LAYERS: name=module module ..., the head last")
     head: str = identity("cosine", choices=("cosine", "linear"))
     temperature: float = identity(0.1, above=0, help="of the cosine classifier")

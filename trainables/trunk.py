@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainables.compilation import compile_layers
-from trainables.models import Layers, build_layers, load_initial_weights
+from trainables.models.compilation import compile_layers
+from trainables.models.networks import Layers, build_layers, load_initial_weights
+from trainables.models.synchronization import batchnorm_layers
 from trainables.recipe import build_optimizer
 from trainables.spec import TrainingSpec
-from trainables.synchronization import batchnorm_layers
 from trainables.timers import Timers
 
 

@@ -1,6 +1,6 @@
 """The claims of both papers in their own words, by study: checked over the published tables and over measured ones."""
 
-from orchestrator.claims import (
+from orchestrator.claims.kinds import (
     SYNTHETIC,
     TO_REAL,
     TO_SYNTHETIC,

@@ -7,8 +7,8 @@ as published), float16, and JPEG of quality 95, about 40 kB an image.
 
 from pathlib import Path
 
-from datagen.class_lists import IMAGENET100
-from datagen.recipes import DiffusionRecipe
+from datagen.recipes.class_lists import IMAGENET100
+from datagen.recipes.recipe import DiffusionRecipe
 
 RECIPE = DiffusionRecipe(
     label="Stable Diffusion 1.4",

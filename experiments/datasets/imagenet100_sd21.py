@@ -6,8 +6,8 @@ The paper names no settings. Code of the same laboratory uses "the model default
 
 from pathlib import Path
 
-from datagen.class_lists import IMAGENET100
-from datagen.recipes import DiffusionRecipe
+from datagen.recipes.class_lists import IMAGENET100
+from datagen.recipes.recipe import DiffusionRecipe
 
 RECIPE = DiffusionRecipe(
     label="Stable Diffusion 2.1",

@@ -5,8 +5,8 @@ AdaIN with the published encoder and decoder, alpha 1, one painting for each ima
 
 from pathlib import Path
 
-from datagen.class_lists import IMAGENET100
-from datagen.recipes import StyleRecipe
+from datagen.recipes.class_lists import IMAGENET100
+from datagen.recipes.recipe import StyleRecipe
 
 RECIPE = StyleRecipe(
     network=Path("models/adain"),

@@ -6,8 +6,8 @@ defaults, 20 steps, guidance 10 and noise level 0.
 
 from pathlib import Path
 
-from datagen.class_lists import IMAGENET100
-from datagen.recipes import DiffusionRecipe
+from datagen.recipes.class_lists import IMAGENET100
+from datagen.recipes.recipe import DiffusionRecipe
 
 RECIPE = DiffusionRecipe(
     label="unCLIP, Stable Diffusion 2.1",

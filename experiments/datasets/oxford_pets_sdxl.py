@@ -1,13 +1,14 @@
 """Oxford-IIIT Pet by SDXL with LCM-LoRA (Fine-Tuning Role, section 3.1, after Popp et al.).
 
 6 steps, guidance 0.5 (none: below 1), 1,024 pixels squared, 265 images a breed, one for each prompt of attributes
-(`datagen/pet_prompts.py`). Their lists of attributes are not published; give yours, combined, with prompts_file=CSV.
+(`datagen/recipes/pet_prompts.py`). Their lists of attributes are not published; give yours, combined, with
+prompts_file=CSV.
 """
 
 from pathlib import Path
 
-from datagen.class_lists import OXFORD_PETS
-from datagen.recipes import DiffusionRecipe
+from datagen.recipes.class_lists import OXFORD_PETS
+from datagen.recipes.recipe import DiffusionRecipe
 
 RECIPE = DiffusionRecipe(
     label="SDXL with LCM-LoRA",

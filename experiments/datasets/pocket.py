@@ -4,8 +4,8 @@ The sampler, DDIM with 10 steps, was chosen by an independent classifier's agree
 """
 
 from datagen import pocket
-from datagen.pocket.fashion_mnist import CLASSES as POCKET_CLASSES
-from datagen.recipes import DiffusionRecipe
+from datagen.pocket.classes import CLASSES as POCKET_CLASSES
+from datagen.recipes.recipe import DiffusionRecipe
 
 RECIPE = DiffusionRecipe(
     label="a Stable Diffusion of 1.3 M parameters",

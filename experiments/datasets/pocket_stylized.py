@@ -5,7 +5,7 @@ The small style-transfer network and the textures ship (`datagen/pocket/README.m
 """
 
 from datagen import pocket as pocket_data
-from datagen.recipes import StyleRecipe
+from datagen.recipes.recipe import StyleRecipe
 from experiments.datasets import pocket
 
 RECIPE = StyleRecipe(

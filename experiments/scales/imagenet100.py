@@ -6,7 +6,7 @@ for a global batch of 256 (t-ReX: four GPUs of 64); the other is `batch_size=64`
 
 from pathlib import Path
 
-from datagen.class_lists import IMAGENET100
+from datagen.recipes.class_lists import IMAGENET100
 from experiments.datasets import imagenet100_sd14, imagenet100_sd21, imagenet100_stylized, imagenet100_unclip
 from orchestrator.scale import Rates, Scale
 

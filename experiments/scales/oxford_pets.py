@@ -5,7 +5,7 @@ Fine-Tuning Role, section 3.1 and Tables 4 and 5. Synthetic images come from SDX
 
 from pathlib import Path
 
-from datagen.class_lists import OXFORD_PETS
+from datagen.recipes.class_lists import OXFORD_PETS
 from experiments.datasets import imagenet100_stylized, oxford_pets_sdxl
 from orchestrator.scale import Pretrained, Rates, Scale
 

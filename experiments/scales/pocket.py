@@ -8,7 +8,7 @@ width. It demonstrates the machinery and shows a small real gap; it is no eviden
 from dataclasses import replace
 
 from datagen import pocket
-from datagen.pocket.fashion_mnist import CLASSES
+from datagen.pocket.classes import CLASSES
 from experiments.datasets import pocket as synthetic
 from experiments.datasets import pocket_oracle, pocket_stylized
 from orchestrator.scale import Rates, Scale

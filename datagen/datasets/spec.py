@@ -1,0 +1,273 @@
+"""What a data set is: real images, images that a diffusion pipeline draws, stylized ones, or a mixture of two sets."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datagen.core.errors import InputError
+from datagen.core.identity import Spec, derived_seed, identity, runtime
+
+SCHEDULERS = ("pipeline", "ddim", "pndm", "dpmsolver++", "euler", "lcm")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec(Spec, ABC):
+    """A set of labelled images. `class_names` are in label order.
+
+    What a set is called is no part of what it is: the same images under another name are the same artifact.
+    """
+
+    class_names: tuple[str, ...] = identity()
+    name: str = runtime("", help="what the set is called in tables: real, synthetic, validation, mixed")
+    label: str = runtime("", help="what tells it from others of that name, for example guidance=7.5")
+
+    @property
+    def title(self) -> str:
+        """Name and label."""
+        return f"{self.name} {self.label}".strip()
+
+    def described(self) -> dict[str, Any]:
+        """The identity fields and the name, spelled out."""
+        return {"name": self.name, **super().described()}
+
+    @property
+    @abstractmethod
+    def images(self) -> int:
+        """How many images the set has when whole."""
+
+    @property
+    def made_from(self) -> tuple[DatasetSpec, ...]:
+        """The data sets that must exist before this one can be made."""
+        return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RealDataset(DatasetSpec):
+    """Images that exist already, in the folder `folder`; `digest` is its manifest's digest (64 hexadecimal digits)."""
+
+    split: str = identity(choices=("train", "validation"))
+    digest: str = identity()
+    rows: int = identity(minimum=1)
+    folder: Path = runtime()
+
+    @property
+    def images(self) -> int:
+        """How many images the set has."""
+        return self.rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class MadeDataset(DatasetSpec, ABC):
+    """Images that mindgap makes and stores as shards: what all ways of making them have in common.
+
+    Width and height are in pixels.
+    """
+
+    width: int = identity(512, minimum=8, maximum=4096)
+    height: int = identity(384, minimum=8, maximum=4096)
+    image_format: str = identity("png", choices=("png", "jpeg"))
+    jpeg_quality: int = identity(95, minimum=1, maximum=100)
+    dataset_seed: int = identity(0, minimum=0)
+    rows_per_shard: int = runtime(128, minimum=1)
+    images_at_once: int = runtime(64, minimum=1, help="images that one worker makes in a batch")
+
+    @property
+    @abstractmethod
+    def weights(self) -> tuple[Path, ...]:
+        """The folders of weights, styles and other files that must be there to make it."""
+
+    def image_seed(self, class_name: str, index: int) -> int:
+        """The seed (0..2^63-1) of one image: depends on nothing but this data set, the class and the index."""
+        return derived_seed(self.fingerprint, class_name, index)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiffusionDataset(MadeDataset, ABC):
+    """Images from a diffusion pipeline of `diffusers`, whose class its `model_index.json` names.
+
+    Guidance is classifier-free guidance's scale (up to 1 means none; Ho and Salimans, 2021). A `scheduler` other than
+    "pipeline" replaces the pipeline's own. An adapter is a LoRA, fused into the pipeline's weights.
+
+    Fewer `steps`, another `scheduler`, a `deepcache_interval` above 1 and `denoiser_weights` "float8" are faster or
+    smaller and change the images (`datagen.generation.variants`): they make another data set.
+
+    Raises:
+        InputError: settings of the denoiser do not go together.
+    """
+
+    pipeline: str = identity(help="name of the generator")
+    pipeline_digest: str = identity(help="sha256 over the generator's files")
+    adapter: str = identity("", help="name of a LoRA, or nothing")
+    adapter_digest: str = identity("", help="sha256 over the adapter's file")
+    steps: int = identity(50, minimum=1, maximum=1000)
+    guidance: float = identity(2.0, minimum=0, maximum=100)
+    scheduler: str = identity("pipeline", choices=SCHEDULERS)
+    precision: str = identity("float32", choices=("float32", "bfloat16", "float16"))
+    deepcache_interval: int = identity(
+        1, minimum=1, maximum=1000, help="the denoiser's deep features are computed every so many steps (DeepCache)"
+    )
+    denoiser_weights: str = identity(
+        "precision", choices=("precision", "float8"), help="float8: rounded and kept so, computed with in precision"
+    )
+    pipeline_folder: Path = runtime(help="where the generator's files are")
+    adapter_folder: Path | None = runtime(None, help="where the adapter's safetensors file is")
+    compile: bool = runtime(False, help="torch.compile denoiser and decoder; worth its minutes on a GPU")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.deepcache_interval > self.denoising_steps:
+            raise InputError(
+                f"deepcache_interval must be at most {self.denoising_steps}, the steps that are taken, "
+                f"not {self.deepcache_interval}."
+            )
+        if self.compile and self.denoiser_weights == "float8":
+            # diffusers' cast breaks the graph at every layer, and torch.compile gives up after eight.
+            raise InputError("compile=true does not go with denoiser_weights=float8. Leave one of them out.")
+
+    @property
+    def denoising_steps(self) -> int:
+        """The steps that the denoiser takes for an image."""
+        return self.steps
+
+    @property
+    def weights(self) -> tuple[Path, ...]:
+        """The folders of the pipeline and of the adapter."""
+        return (self.pipeline_folder, *([self.adapter_folder] if self.adapter_folder else []))
+
+    @abstractmethod
+    def prompt(self, label: int, index: int) -> str:
+        """The prompt of image `index` of a class."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratedDataset(DiffusionDataset):
+    """Images that a text-to-image pipeline draws: `images_per_class` of each class.
+
+    A class has one prompt or several; its image number i is drawn from prompt i modulo their number.
+    """
+
+    prompts: tuple[tuple[str, ...], ...] = identity(help="of each class, in label order")
+    images_per_class: int = identity(minimum=1, maximum=1_000_000)
+    long_prompts: str = identity(
+        "refuse", choices=("refuse", "truncate"), help="prompts with more tokens than the text encoder takes"
+    )
+
+    @property
+    def images(self) -> int:
+        """How many images the set has when whole."""
+        return self.images_per_class * len(self.class_names)
+
+    def prompt(self, label: int, index: int) -> str:
+        """The prompt of image `index` of a class."""
+        prompts = self.prompts[label]
+        return prompts[index % len(prompts)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OracleDataset(DiffusionDataset):
+    """One image for each image of another set, which conditions it: an oracle prompt (Mind the Gap, Table 4).
+
+    By "unclip" the CLIP embedding of the source image conditions the pipeline (StableUnCLIPImg2ImgPipeline), noised at
+    `noise_level`; by "image_to_image" the source image is noised up to `strength` of the schedule and denoised under
+    the class's prompt (SDEdit; Meng et al., 2022).
+    """
+
+    source: DatasetSpec = identity(help="the set whose images condition these")
+    method: str = identity(choices=("unclip", "image_to_image"))
+    noise_level: int = identity(0, minimum=0, maximum=999)
+    strength: float = identity(0.7, above=0, maximum=1)
+    prompts: tuple[tuple[str, ...], ...] = identity((), help="of each class, for image_to_image")
+
+    @property
+    def denoising_steps(self) -> int:
+        """The steps that the denoiser takes for an image: by image_to_image only those from `strength` on."""
+        return max(1, int(self.steps * self.strength)) if self.method == "image_to_image" else self.steps
+
+    @property
+    def images(self) -> int:
+        """As many as the source has."""
+        return self.source.images
+
+    def prompt(self, label: int, index: int) -> str:
+        """The prompt of image `index` of a class; none, the empty text, where the spec has no prompts."""
+        if not self.prompts:
+            return ""
+        prompts = self.prompts[label]
+        return prompts[index % len(prompts)]
+
+    @property
+    def made_from(self) -> tuple[DatasetSpec, ...]:
+        """The source."""
+        return (self.source,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StylizedDataset(MadeDataset):
+    """Another set's images in the style of paintings, by AdaIN (Huang and Belongie, 2017; Mind the Gap, Table 3).
+
+    Each image takes one style picture, drawn from its seed; `alpha` is the share of the style's statistics.
+    """
+
+    content: DatasetSpec = identity(help="the set whose images are stylized")
+    network: str = identity(help="name of encoder and decoder")
+    network_digest: str = identity(help="sha256 over their files")
+    styles: str = identity(help="name of the style pictures")
+    styles_digest: str = identity(help="sha256 over them")
+    alpha: float = identity(1.0, minimum=0, maximum=1)
+    precision: str = identity(
+        "float32", choices=("float32", "bfloat16", "float16"), help="of the networks; statistics are float32"
+    )
+    network_folder: Path = runtime()
+    styles_folder: Path = runtime()
+
+    @property
+    def images(self) -> int:
+        """As many as the content has."""
+        return self.content.images
+
+    @property
+    def made_from(self) -> tuple[DatasetSpec, ...]:
+        """The content."""
+        return (self.content,)
+
+    @property
+    def weights(self) -> tuple[Path, ...]:
+        """The folders of the network and of the style pictures."""
+        return (self.network_folder, self.styles_folder)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixedDataset(DatasetSpec):
+    """As many images as `first` has, a share of each class from `first` and the rest from `second`; never stored.
+
+    Raises:
+        InputError: the classes differ, or `second` has too few images.
+    """
+
+    first: DatasetSpec = identity()
+    second: DatasetSpec = identity()
+    share: float = identity(minimum=0, maximum=1, help="of the first set's images, in each class")
+    dataset_seed: int = identity(0, minimum=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.first.class_names == self.second.class_names == self.class_names:
+            raise InputError(f"{self.first.name} and {self.second.name} have different classes and cannot be mixed.")
+        if self.first.images * (1 - self.share) > self.second.images:
+            raise InputError(
+                f"A mixture with {self.share:.0%} {self.first.name} needs {self.first.images * (1 - self.share):.0f} "
+                f"{self.second.name} images, but there are {self.second.images}."
+            )
+
+    @property
+    def images(self) -> int:
+        """As many as the first set has."""
+        return self.first.images
+
+    @property
+    def made_from(self) -> tuple[DatasetSpec, ...]:
+        """The two sets."""
+        return (self.first, self.second)

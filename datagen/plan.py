@@ -1,0 +1,193 @@
+"""What making a data set would take: counts, shards, hours, disk, and what is missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datagen.core.errors import InputError
+from datagen.datasets.folders import stored_folder
+from datagen.datasets.shards import MANIFEST
+from datagen.datasets.spec import (
+    DatasetSpec,
+    DiffusionDataset,
+    GeneratedDataset,
+    MadeDataset,
+    MixedDataset,
+    OracleDataset,
+    RealDataset,
+)
+from datagen.generation.pipeline_folders import check_weights
+from datagen.generation.shard_generator import shard_count
+from datagen.recipes.load import RecipeFile, load_recipe
+from datagen.recipes.recipe import DiffusionRecipe
+
+BYTES_PER_PIXEL = {"jpeg": 0.2, "png": 1.6}
+"""Of photographs, roughly: JPEG of quality 95 takes about 40 kB for 512 x 384 pixels."""
+STYLIZED_PER_SECOND = 50.0
+"""Images stylized a second on one GPU: a guess, not measured; two VGG-sized networks, once each."""
+
+
+@dataclass(frozen=True)
+class DatasetPlan:
+    """A data set to be made.
+
+    Attributes:
+        spec: what it is.
+        folder: where it will be.
+        state: "there", "to make", or how many shards of an interrupted run are kept.
+        shards: files in all.
+        hours: of one GPU (of one core at the pocket scale), for the images that are not there; None where no rate is
+            known.
+        rate_from: where the rate comes from.
+        bytes: of disk, estimated.
+        prompts: distinct prompts.
+        lacking: a sentence for each thing that must be provided first.
+        first: the sets that must be made before, in order.
+    """
+
+    spec: MadeDataset
+    folder: Path
+    state: str
+    shards: int
+    hours: float | None
+    rate_from: str
+    bytes: int
+    prompts: int
+    lacking: tuple[str, ...]
+    first: tuple[MadeDataset, ...]
+
+    def document(self) -> dict[str, Any]:
+        """The plan as plain values, for programs."""
+        return {
+            "spec": self.spec.described(),
+            "fingerprint": self.spec.fingerprint,
+            "folder": str(self.folder),
+            "state": self.state,
+            "images": self.spec.images,
+            "classes": len(self.spec.class_names),
+            "shards": self.shards,
+            "prompts": self.prompts,
+            "hours": self.hours,
+            "rate_from": self.rate_from,
+            "bytes": self.bytes,
+            "made_first": [spec.fingerprint for spec in self.first],
+            "lacking": list(self.lacking),
+        }
+
+
+def plan_dataset(file: RecipeFile, spec: MadeDataset, store: Path) -> DatasetPlan:
+    """Plans a recipe's set without loading networks or starting anything."""
+    folder, shards = stored_folder(spec, store), shard_count(spec)
+    whole = (folder / MANIFEST).is_file()
+    kept = 0 if whole else len(list((store / "partial" / spec.fingerprint).glob("[!.]*.parquet")))
+    state = "there" if whole else f"{kept} of {shards} shards are there" if kept else "to make"
+    seconds, rate_from = _seconds(file, spec)
+    share = 0 if whole else 1 - kept / shards
+    first = tuple(part for part in _made_first(spec) if not (stored_folder(part, store) / MANIFEST).is_file())
+    return DatasetPlan(
+        spec=spec,
+        folder=folder,
+        state=state,
+        shards=shards,
+        hours=None if seconds is None else seconds * share / 3600,
+        rate_from=rate_from,
+        bytes=round(spec.images * spec.width * spec.height * BYTES_PER_PIXEL[spec.image_format]),
+        prompts=len({p for ps in getattr(spec, "prompts", ()) for p in ps}),
+        lacking=() if whole else tuple(dict.fromkeys(_lacking(file, spec))),
+        first=() if whole else first,
+    )
+
+
+def _seconds(file: RecipeFile, spec: MadeDataset) -> tuple[float | None, str]:
+    """Seconds of one GPU, and where the rate comes from."""
+    if not isinstance(spec, DiffusionDataset):
+        return spec.images / STYLIZED_PER_SECOND, "a guess, not measured"
+    recipe = file.recipe
+    if not isinstance(recipe, DiffusionRecipe) or recipe.denoised is None:
+        return None, "no rate is known for this recipe"
+    steps = float(spec.steps * (2 if spec.guidance > 1 else 1))
+    if isinstance(spec, OracleDataset) and spec.method == "image_to_image":
+        steps *= spec.strength
+    settings = recipe.settings
+    pixels = settings.get("width", spec.width) * settings.get("height", spec.height)
+    return spec.images * steps / recipe.denoised * (spec.width * spec.height / pixels), recipe.rate_from
+
+
+def _made_first(spec: DatasetSpec) -> list[MadeDataset]:
+    """The made sets that a set is made of, the first to make first."""
+    found: list[MadeDataset] = []
+    for part in spec.made_from:
+        found += _made_first(part)
+        if isinstance(part, MadeDataset):
+            found.append(part)
+    return found
+
+
+def _lacking(file: RecipeFile, spec: MadeDataset) -> list[str]:
+    sentences = [_weights_sentence(file, part) for part in (*_made_first(spec), spec)]
+    for part in (*_made_first(spec), spec):
+        sentences += [_source_sentence(source) for source in part.made_from]
+    return [sentence for sentence in sentences if sentence]
+
+
+def _weights_sentence(file: RecipeFile, spec: MadeDataset) -> str:
+    # A set that is made first is of another shipped recipe, by whose name it goes.
+    hint = (file if spec.name == file.name else load_recipe(spec.name)).recipe.hint
+    if absent := [folder for folder in spec.weights if not folder.is_dir()]:
+        return f"There is no folder {absent[0]}. {hint}".strip()
+    try:
+        if isinstance(spec, DiffusionDataset):
+            check_weights(spec)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def _source_sentence(source: DatasetSpec) -> str:
+    if isinstance(source, MixedDataset):
+        return "A mixed set is never stored, so nothing can be made of it. Choose another source."
+    if isinstance(source, RealDataset) and not (source.folder / MANIFEST).is_file():
+        return (
+            f"The source images are not in {source.folder}. Import them (python -m datagen.import_images --help), or "
+            "give source=DIR, the folder of a data set."
+        )
+    return ""
+
+
+def _variants(spec: DiffusionDataset) -> str:
+    """What changes the images for speed or memory beside steps and scheduler; empty by default."""
+    reused = f", DeepCache every {spec.deepcache_interval} steps" if spec.deepcache_interval > 1 else ""
+    return reused + (", weights in float8" if spec.denoiser_weights == "float8" else "")
+
+
+def described(plan: DatasetPlan) -> list[tuple[str, str]]:
+    """The plan as (what, how much), for readers."""
+    spec = plan.spec
+    per_class = f" ({spec.images_per_class:,} of each)" if isinstance(spec, GeneratedDataset) else ""
+    rows = [
+        ("images", f"{spec.images:,} of {len(spec.class_names):,} classes{per_class}"),
+        ("size and format", f"{spec.width} x {spec.height} pixels, {spec.image_format}"),
+        ("shards", f"{plan.shards:,} of {min(spec.rows_per_shard, spec.images):,} images"),
+    ]
+    if isinstance(spec, DiffusionDataset):
+        sampling = f"scheduler {spec.scheduler}, {spec.precision}{_variants(spec)}"
+        guidance = f"guidance {spec.guidance:g}" + ("" if spec.guidance > 1 else " (none)")
+        rows += [
+            ("pipeline", spec.pipeline_folder.name + (f" with {spec.adapter}" if spec.adapter else "")),
+            (
+                "sampling",
+                f"{spec.steps} steps, {guidance}, {sampling}",
+            ),
+            ("prompts", f"{plan.prompts:,} different"),
+        ]
+    hours = "unknown" if plan.hours is None else f"{plan.hours:,.2f}" if plan.hours < 10 else f"{plan.hours:,.0f}"
+    rows += [
+        ("hours of one device", f"{hours}, at the rate of: {plan.rate_from}"),
+        ("disk", f"about {plan.bytes / 1e6:,.0f} MB ({BYTES_PER_PIXEL[spec.image_format]} bytes a pixel)"),
+        ("folder", str(plan.folder)),
+        ("state", plan.state),
+    ]
+    rows += [("made first", f"{part.title}, {part.images:,} images") for part in plan.first]
+    return rows + [("missing", sentence) for sentence in plan.lacking]

@@ -1,0 +1,203 @@
+"""Finds a data set's recipe by name or path, and makes its spec with what is on the disk.
+
+A recipe file is Python with `RECIPE`, `CLASSES` (pairs of class name and WordNet id, or WordNet ids alone, in label
+order), and, for sets that are made of others, `SOURCE`: the folder of an imported or generated set, or the name of
+another recipe. `SOURCE_IMAGES` says how many images an imported source will have, for a plan before it is there.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from datagen.core.errors import InputError
+from datagen.core.hub import local_folder
+from datagen.core.identity import Spec
+from datagen.core.settings import Setting, nearest, parsed, settings_of, split_assignment, unknown_key
+from datagen.datasets.shards import MANIFEST, read_manifest
+from datagen.datasets.spec import (
+    DatasetSpec,
+    GeneratedDataset,
+    MadeDataset,
+    OracleDataset,
+    RealDataset,
+    StylizedDataset,
+)
+from datagen.recipes.recipe import DiffusionRecipe, StyleRecipe
+from datagen.recipes.wordnet import first_lemma
+
+SHIPPED = "experiments.datasets"
+"""The package of the shipped recipes. It is named, not imported: recipes are above this package."""
+_FILLED_IN = {
+    *("name", "label", "class_names", "prompts", "source", "content", "method"),
+    *("pipeline", "pipeline_digest", "pipeline_folder", "adapter", "adapter_digest", "adapter_folder"),
+    *("network", "network_digest", "network_folder", "styles", "styles_digest", "styles_folder"),
+}
+"""Fields that the recipe's files and classes fill in."""
+
+
+@dataclass(frozen=True)
+class RecipeFile:
+    """A recipe with its classes and its source.
+
+    Attributes:
+        name: the recipe's, or the file's without ending.
+        recipe: how the set is made.
+        classes: (class name, WordNet id) in label order.
+        source: a folder, or the name of a recipe; None for sets that are drawn from prompts.
+        source_images: how many images a source has that is not there yet.
+    """
+
+    name: str
+    recipe: DiffusionRecipe | StyleRecipe
+    classes: tuple[tuple[str, str], ...]
+    source: str | Path | None = None
+    source_images: int = 1
+
+    @property
+    def spec_class(self) -> type[MadeDataset]:
+        """The class of the set's spec."""
+        if isinstance(self.recipe, StyleRecipe):
+            return StylizedDataset
+        return GeneratedDataset if self.recipe.method == "text_to_image" else OracleDataset
+
+    def settings(self) -> dict[str, Setting]:
+        """What `key=value` can set of the spec, by key."""
+        return settings_of([self.spec_class], without=_FILLED_IN)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The keys that name files and folders."""
+        keys = ("network", "styles") if isinstance(self.recipe, StyleRecipe) else ("pipeline", "adapter")
+        prompts = () if isinstance(self.recipe, StyleRecipe) else ("prompts_file",)
+        return (*keys, *prompts, *(("source",) if self.source is not None else ()))
+
+
+def recipe_names() -> list[str]:
+    """The names of the shipped recipes."""
+    package: ModuleSpec | None = importlib.util.find_spec(SHIPPED)
+    folders = package.submodule_search_locations if package else None
+    return sorted(path.stem for folder in folders or () for path in Path(folder).glob("[!_]*.py"))
+
+
+def load_recipe(name: str) -> RecipeFile:
+    """The recipe of a shipped name, or of a Python file's path. The file is run: use only those you trust.
+
+    Raises:
+        InputError: there is no such recipe, or the file lacks what a recipe needs.
+    """
+    if name in recipe_names():
+        return _checked_file(name, importlib.import_module(f"{SHIPPED}.{name}"))
+    path = Path(name)
+    if path.suffix != ".py":
+        raise InputError(f"There is no data set {name!r}. {nearest(name, recipe_names())} A path must end in .py.")
+    found = importlib.util.spec_from_file_location(path.stem, path) if path.is_file() else None
+    if found is None or found.loader is None:
+        raise InputError(f"There is no file {path}. Name a Python file with RECIPE and CLASSES.")
+    module = importlib.util.module_from_spec(found)
+    try:
+        found.loader.exec_module(module)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{path} cannot be run ({type(error).__name__}: {error}). Mend it.") from error
+    return _checked_file(path.stem, module)
+
+
+def _checked_file(name: str, module: ModuleType) -> RecipeFile:
+    recipe, classes = getattr(module, "RECIPE", None), getattr(module, "CLASSES", None)
+    if not isinstance(recipe, DiffusionRecipe | StyleRecipe):
+        raise InputError(
+            f"{module.__file__} has no RECIPE, a DiffusionRecipe or StyleRecipe of datagen.recipes.recipe."
+        )
+    if not classes:
+        raise InputError(f"{module.__file__} has no CLASSES: pairs of class name and WordNet id, in label order.")
+    source = getattr(module, "SOURCE", None)
+    if source is None and (isinstance(recipe, StyleRecipe) or recipe.method != "text_to_image"):
+        raise InputError(f"{module.__file__} has no SOURCE: the folder of a data set, or the name of a recipe.")
+    return RecipeFile(name, recipe, _named(classes), source, getattr(module, "SOURCE_IMAGES", 1))
+
+
+def _named(classes: Sequence[Any]) -> tuple[tuple[str, str], ...]:
+    """(class name, WordNet id): a WordNet id alone is called by its first lemma."""
+    pairs = []
+    for item in classes:
+        if not isinstance(item, str):
+            pairs.append((str(item[0]), str(item[1])))
+        elif (name := first_lemma(item)) is not None:
+            pairs.append((name, item))
+        else:
+            raise InputError(f"CLASSES has {item!r}, which is no noun of WordNet 3.0. Give a name with it.")
+    return tuple(pairs)
+
+
+def make_spec(file: RecipeFile, assignments: Sequence[str] = (), *, download: bool = False) -> MadeDataset:
+    """The spec of a recipe's set with `key=value` assignments applied.
+
+    Args:
+        file: the recipe.
+        assignments: settings of the spec, "prompt_style", or files and folders: "pipeline", "adapter", "network",
+            "styles", "prompts_file", "source". A pipeline or adapter may be a hub's "owner/name".
+        download: whether to fetch what a hub's name stands for.
+
+    Raises:
+        InputError: a key is unknown, a value is not allowed, a class has no prompt, or the source has other classes.
+    """
+    known = file.settings()
+    keys = {*known, *file.files, *(["prompt_style"] if isinstance(file.recipe, DiffusionRecipe) else [])}
+    values: dict[str, Any] = {}
+    for key, text in map(split_assignment, assignments):
+        if key not in keys:
+            raise unknown_key(key, keys)
+        if key in file.files:
+            file = _with_file(file, key, text, download)
+        else:
+            values[key] = known[key].value(text) if key in known else parsed(str, text)
+    recipe = file.recipe
+    source = None if file.source is None else source_spec(file)
+    if isinstance(recipe, StyleRecipe):
+        assert source is not None
+        return recipe.spec(file.name, source, **values)
+    return recipe.spec(file.name, file.classes, source, **values)
+
+
+def _with_file(file: RecipeFile, key: str, text: str, download: bool) -> RecipeFile:
+    if key == "source":
+        return replace(file, source=text if text in recipe_names() else Path(text))
+    if key in ("pipeline", "adapter"):
+        folder = local_folder(text, download=download)
+        changed: Mapping[str, Any] = {key: folder}
+    else:
+        changed = {key: Path(text).absolute()}
+    return replace(file, recipe=replace(file.recipe, **changed))
+
+
+def source_spec(file: RecipeFile) -> DatasetSpec:
+    """The spec of the set that a recipe's set is made of.
+
+    Raises:
+        InputError: the source has other classes than the recipe.
+    """
+    if isinstance(file.source, str):
+        return make_spec(load_recipe(file.source))
+    assert file.source is not None
+    folder, names = file.source.absolute(), tuple(name for name, _ in file.classes)
+    common: dict[str, Any] = {"name": "real", "class_names": names, "folder": folder}
+    if not (folder / MANIFEST).is_file():
+        return RealDataset(**common, split="train", digest="not imported", rows=file.source_images)
+    manifest = read_manifest(folder)
+    if manifest.class_names != names:
+        raise InputError(f"The classes of {folder} are not those of {file.name}. Choose another source.")
+    return RealDataset(**common, split=manifest.split, digest=manifest.digest, rows=manifest.rows)
+
+
+def absolute(spec: Spec) -> Any:
+    """The spec with absolute paths: workers may run in another folder."""
+    paths = {name: value.absolute() for name, value in vars(spec).items() if isinstance(value, Path)}
+    return replace(spec, **paths)

@@ -1,0 +1,125 @@
+"""Recipes of data sets: how a set is made, written down before weights or source images are at hand.
+
+A recipe names files and settings; its `spec` says wholly what the set is, with the digests of the files that are
+there. The recipes of the papers' sets are in `experiments/datasets/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from datagen.core.digests import NOT_THERE, files_digest
+from datagen.core.errors import InputError
+from datagen.datasets.spec import DatasetSpec, DiffusionDataset, GeneratedDataset, OracleDataset, StylizedDataset
+from datagen.recipes.prompt_styles import class_prompts
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiffusionRecipe:
+    """A set that a diffusion pipeline draws.
+
+    Attributes:
+        label: the generator's name for readers, for example "Stable Diffusion 1.4".
+        method: "text_to_image", or one of `OracleDataset.method`.
+        pipeline: folder of the pipeline, in the layout of `diffusers`, weights as safetensors.
+        hint: how to get it, a sentence.
+        adapter: folder of a LoRA, if one is used.
+        prompt_style: as `datagen.recipes.prompt_styles.class_prompts` takes it.
+        prompts_file: a CSV file of prompts (columns class, prompt) instead of a style.
+        denoised: steps of the denoiser a second for one image on one GPU (or core), for estimates; guidance takes two a
+            step.
+        rate_from: where that figure comes from.
+        settings: fields of `GeneratedDataset` or `OracleDataset`.
+    """
+
+    label: str
+    pipeline: Path
+    hint: str = ""
+    method: str = "text_to_image"
+    adapter: Path | None = None
+    prompt_style: str = "c, d_c"
+    prompts_file: Path | None = None
+    denoised: float | None = None
+    rate_from: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def spec(
+        self,
+        name: str,
+        classes: Sequence[tuple[str, str]],
+        source: DatasetSpec | None = None,
+        **settings: Any,
+    ) -> DiffusionDataset:
+        """The set's spec.
+
+        Args:
+            name: of the set, in tables.
+            classes: (class name, WordNet id) in label order.
+            source: the images that condition the pipeline, for methods that need them.
+            settings: replace those of the recipe; "prompt_style" is one, and replaces a file of prompts too.
+
+        Raises:
+            InputError: a setting is unknown or out of range, or a class has no prompt in that style.
+        """
+        values = {**self.settings, **settings}
+        style = values.pop("prompt_style", self.prompt_style)
+        prompts_file = self.prompts_file if "prompt_style" not in settings else None
+        files: dict[str, Any] = {
+            "name": name,
+            "class_names": tuple(class_name for class_name, _ in classes),
+            "pipeline": self.pipeline.name,
+            "pipeline_digest": _digest(self.pipeline),
+            "pipeline_folder": self.pipeline,
+            "prompts": class_prompts(classes, style, prompts_file),
+        }
+        if self.adapter is not None:
+            files |= {
+                "adapter": self.adapter.name,
+                "adapter_digest": _digest(self.adapter),
+                "adapter_folder": self.adapter,
+            }
+        if self.method == "text_to_image":
+            return GeneratedDataset(**files, **values)
+        if source is None:
+            raise InputError(f"{self.label} draws an image for each of another set; name the set of source images.")
+        values.pop("images_per_class", None)  # As many as the source has.
+        return OracleDataset(**files, **values, source=source, method=self.method)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StyleRecipe:
+    """A set made of another by style transfer.
+
+    Attributes:
+        network: folder of `encoder.safetensors` and `decoder.safetensors`, or the published `.pth` files.
+        styles: folder of style pictures.
+        hint: how to get both, a sentence.
+        settings: fields of `StylizedDataset`.
+    """
+
+    network: Path
+    styles: Path
+    hint: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def spec(self, name: str, content: DatasetSpec, **settings: Any) -> StylizedDataset:
+        """The spec of `content` in the style of the pictures; `settings` replace those of the recipe."""
+        return StylizedDataset(
+            name=name,
+            class_names=content.class_names,
+            content=content,
+            network=self.network.name,
+            network_digest=_digest(self.network),
+            network_folder=self.network,
+            styles=self.styles.name,
+            styles_digest=_digest(self.styles),
+            styles_folder=self.styles,
+            **{**self.settings, **settings},
+        )
+
+
+def _digest(folder: Path) -> str:
+    return files_digest(folder) if folder.is_dir() else NOT_THERE

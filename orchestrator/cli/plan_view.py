@@ -1,0 +1,121 @@
+"""Shows a plan before anything runs: as a table, or as one JSON document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from datagen.datasets.spec import DatasetSpec, RealDataset
+from orchestrator.cli.progress import duration
+from orchestrator.planning.catalog import load_study, study_names
+from orchestrator.planning.plan import Plan, Spec, stored_needs
+from trainables.spec import TrainingSpec
+
+SHOWN = 60
+"""Lines of a plan's table at most."""
+
+
+def show_studies(console: Console) -> None:
+    """Lists the studies with their questions."""
+    for name in study_names():
+        console.print(f"[bold]{name}[/bold]\n    {load_study(name).question}", highlight=False)
+    console.print("\nRun one: python -m orchestrator.sweep STUDY   See what it would do: ... STUDY --plan")
+
+
+def plan_document(plan: Plan) -> dict[str, Any]:
+    """The plan as plain values: study, scale, seconds, artifacts (needed before needing), trials, dropped points.
+
+    An artifact's action is "run", "reuse", or "import" if only the user can provide it; `needs` are the fingerprints of
+    what it is made from. `lacking` says what the user must provide first.
+    """
+    return {
+        "study": plan.study.name,
+        "scale": plan.scale.name,
+        "seconds": round(plan.seconds(), 1),
+        "seconds_without_shared_trunks": round(plan.seconds_alone(), 1),
+        "seconds_without_sharing": round(plan.seconds_unshared(), 1),
+        "lacking": list(plan.lacking),
+        "dropped": dict(plan.dropped),
+        "artifacts": [_artifact(plan, spec) for spec in plan.artifacts],
+        "trials": [
+            {
+                "title": trial.spec.title,
+                "fingerprint": trial.spec.fingerprint,
+                "action": _action(plan, trial.spec),
+                **trial.point,
+                "seed": trial.seed,
+            }
+            for trial in plan.grid
+        ],
+    }
+
+
+def _artifact(plan: Plan, spec: Spec) -> dict[str, Any]:
+    return {
+        "kind": "model" if isinstance(spec, TrainingSpec) else "dataset",
+        "title": spec.title if isinstance(spec, TrainingSpec) else _dataset_title(spec),
+        "fingerprint": spec.fingerprint,
+        "action": _action(plan, spec),
+        "needs": [needed.fingerprint for needed in stored_needs(spec)],
+    }
+
+
+def _dataset_title(spec: DatasetSpec) -> str:
+    return f"{spec.images} {spec.title} images" + (" (imported)" if isinstance(spec, RealDataset) else "")
+
+
+def _action(plan: Plan, spec: Spec) -> str:
+    if spec.fingerprint in plan.existing:
+        return "reuse"
+    return "import" if isinstance(spec, RealDataset) else "run"
+
+
+def show_plan(plan: Plan, slots: int, console: Console) -> None:
+    """Prints every artifact with its action (of a large plan the first ones), and what the missing ones will cost."""
+    trials = {spec.fingerprint for spec in plan.trials}
+    table = Table(box=None, pad_edge=False)
+    for heading in ("artifact", "action", "fingerprint"):
+        table.add_column(heading)
+    for spec in plan.artifacts[:SHOWN]:
+        title = f"data set, {_dataset_title(spec)}" if isinstance(spec, DatasetSpec) else f"trial {spec.title}"
+        if isinstance(spec, TrainingSpec) and spec.fingerprint not in trials:
+            title = f"base {spec.title}"
+        table.add_row(title, _action(plan, spec), spec.fingerprint[:12])
+    console.print(table)
+    if len(plan.artifacts) > SHOWN:
+        console.print(f"... and {len(plan.artifacts) - SHOWN} more; --plan json has them all.", highlight=False)
+    console.print(f"\n{_counts(plan)}", highlight=False)
+    if plan.study.search is not None:
+        tried = plan.study.search.trials - plan.to_search
+        console.print(
+            f"A search: {tried} of {plan.study.search.trials} points tried; the others, which this estimate does not "
+            "count, are chosen while it runs.",
+            highlight=False,
+        )
+    for reason, points in plan.dropped.items():
+        console.print(f"Dropped {points}: {reason}.", highlight=False)
+    for sentence in plan.lacking:
+        console.print(f"Missing: {sentence}", style="yellow", highlight=False)
+    if plan.missing():
+        console.print(_cost(plan, slots), highlight=False)
+
+
+def _counts(plan: Plan) -> str:
+    reused = len([spec for spec in plan.trials if spec.fingerprint in plan.existing])
+    shared = f", {plan.shared} the same as another" if plan.shared else ""
+    bases = len({spec.source.fingerprint for spec in plan.trials if spec.source} - plan.existing)
+    return (
+        f"{plan.study.name} on scale {plan.scale.name}: {len(plan.grid)} trials{shared}, {reused} to reuse, "
+        f"{len(plan.trials) - reused} to run; {bases} bases to train for transfers."
+    )
+
+
+def _cost(plan: Plan, slots: int) -> str:
+    seconds, rates = plan.seconds(), plan.scale.rates
+    return (
+        f"Estimated {duration(seconds / slots + rates.startup)} on {slots} workers: {duration(seconds)} of one core or "
+        f"GPU, by rates measured on {rates.machine}. Without shared trunks {duration(plan.seconds_alone())}; with "
+        f"nothing shared, each trial with a base of its own, {duration(plan.seconds_unshared())}."
+    )

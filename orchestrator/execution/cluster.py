@@ -1,0 +1,119 @@
+"""The Ray cluster that a sweep runs on: one that it joins, or one that it starts on this machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import socket
+import warnings
+from dataclasses import dataclass
+
+import ray
+
+from datagen.core.errors import InputError
+from orchestrator.planning.plan import Work
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A Ray cluster that this process has joined or started, and what one worker of a training takes of it.
+
+    Attributes:
+        dashboard: its address, "" if there is none.
+        cpus: how many it has.
+        gpus: how many it has; 0 means that trainings run on CPUs.
+        gpus_per_worker: GPUs of one worker; below 1 several share one.
+        cpus_per_worker: CPUs of one worker; 0 for half of its share where there are GPUs, and one where there are none.
+    """
+
+    dashboard: str
+    cpus: int
+    gpus: int
+    gpus_per_worker: float = 1.0
+    cpus_per_worker: float = 0.0
+
+    @property
+    def slots(self) -> int:
+        """How many one-worker trainings run at once."""
+        by_cpu = self.cpus / self.worker_cpus
+        return max(1, int(min(by_cpu, self.gpus / self.gpus_per_worker) if self.gpus else by_cpu))
+
+    @property
+    def worker_cpus(self) -> float:
+        """CPUs of one worker."""
+        if self.cpus_per_worker or not self.gpus:
+            return self.cpus_per_worker or 1.0
+        return max(1.0, self.cpus * self.gpus_per_worker / self.gpus // 2)
+
+    @property
+    def worker_gpus(self) -> float:
+        """GPUs of one worker; 0 where there are none."""
+        return self.gpus_per_worker if self.gpus else 0.0
+
+    def check_room(self, work: Work) -> None:
+        """Refuses a training with more workers than fit.
+
+        Raises:
+            InputError: it says what the training needs and what there is.
+        """
+        if work.workers > self.slots:
+            kind = "GPUs" if self.gpus else "CPUs"
+            needed = work.workers * (self.gpus_per_worker if self.gpus else self.worker_cpus)
+            raise InputError(f"workers={work.workers} needs {needed:g} {kind}, but the cluster has {self.slots}.")
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one work may use: the store's location, the actors of a generation, and the GPUs and CPUs of one worker."""
+
+    store: str
+    generators: int
+    gpus_per_worker: float = 0.0
+    cpus_per_worker: float = 1.0
+
+    @property
+    def gpu_share(self) -> float:
+        """The part of one GPU that a worker has, 0..1."""
+        return min(1.0, self.gpus_per_worker or 1.0)
+
+
+def join_cluster(
+    address: str | None, gpus_per_worker: float = 1.0, cpus_per_worker: float = 0.0, *, dashboard: bool = True
+) -> Cluster:
+    """Joins the Ray cluster at `address`, or starts one on this machine. Call `ray_environment.prepare` before.
+
+    One that starts here has a dashboard if `dashboard` and what it needs is installed.
+
+    Raises:
+        InputError: there is no cluster at that address.
+    """
+    warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
+    if address not in (None, "auto"):
+        _check_reachable(str(address))
+    # "local": without it Ray would join whatever cluster was last started on this machine.
+    local = {} if address else {"include_dashboard": dashboard and importlib.util.find_spec("aiohttp_cors") is not None}
+    try:
+        context = ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"No Ray cluster can be reached at {address or 'this machine'}: {reason}") from error
+    resources = ray.cluster_resources()
+    shown_at = getattr(context, "dashboard_url", "") or ""
+    return Cluster(
+        dashboard=f"http://{shown_at}" if shown_at else "",
+        cpus=int(resources.get("CPU", 1)),
+        gpus=int(resources.get("GPU", 0)),
+        gpus_per_worker=gpus_per_worker,
+        cpus_per_worker=cpus_per_worker,
+    )
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself tries for minutes, in silence, to reach a cluster that is not there."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        raise InputError(f"--address {address!r} is neither auto, host:port nor ray://host:port.")
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise InputError(f"No Ray cluster can be reached at {address}: {error.strerror or error}.") from error

@@ -1,0 +1,161 @@
+"""Trains one cohort from what the store holds and publishes the results: the same in Tune's process and Ray Train's."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from datagen.core.errors import InputError
+from datagen.core.identity import fingerprint_of
+from datagen.datasets.shards import damaged_files, read_manifest
+from datagen.datasets.spec import DatasetSpec, MixedDataset
+from orchestrator.execution.usage import MEASURED, TOTALS, Meter, add_up, with_usage
+from orchestrator.planning.plan import stored_needs
+from orchestrator.storage.store import Store
+from trainables.report import EpochReport
+from trainables.spec import TrainingSpec
+
+
+def train_and_publish(
+    members: tuple[TrainingSpec, ...],
+    store: Store,
+    report: Callable[[object], None],
+    world: Any = None,
+    *,
+    gpu_share: float = 1.0,
+) -> dict[str, str]:
+    """Trains a cohort from what the store holds, continuing where an earlier run stopped, and publishes each result.
+
+    Args:
+        members: the cohort.
+        store: where data and base are, and the results go.
+        report: called with an `EpochReport` after every epoch, which also tells what the epoch has used.
+        world: a `trainables.distributed.World`; by default alone on this process's device.
+        gpu_share: the part of a GPU, 0..1, that is this process's: its memory, and for the record of what was used.
+
+    Returns:
+        The reason of each training that failed, by its title.
+
+    Raises:
+        CohortTooLarge: the cohort does not fit in the GPU's memory.
+        InputError: the data or the source's weights are damaged.
+    """
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    from trainables.checkpoint import CohortCheckpoint
+    from trainables.distributed import World
+    from trainables.loop import train_cohort
+    from trainables.memory.budget import meter_of
+    from trainables.models.networks import timm_checkpoint
+
+    if world is None:
+        world = World(device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    if world.device.type == "cpu":
+        # One process a core with one thread each: two threads were slower than one (reference/pocket.md, Threads).
+        torch.set_num_threads(1)
+    spec, source = members[0], None
+    for needed in stored_needs(spec):
+        store.bring(needed)
+    store.bring_unfinished(spec.cohort)
+    if spec.source is not None:
+        store.check(spec.source, checksums=True)
+        if reason := store.read_model(spec.source).failure:
+            raise InputError(f"Its base, {spec.source.title}, failed: {reason}.")
+        source = load_file(store.model_folder(spec.source) / "weights.safetensors")
+    checkpoint = CohortCheckpoint(store.partial_folder(spec.cohort))
+    with _measured(members, store, world, report, gpu_share) as (measured, usage):
+        results = train_cohort(
+            members,
+            _images(store, spec.train),
+            _images(store, spec.validation),
+            source,
+            world=world,
+            folders=_folders(store, spec),
+            checkpoint=checkpoint,
+            report=measured,
+            meter=meter_of(world.device, gpu_share),
+        )
+    if world.rank == 0:
+        for result in results:
+            store.publish_model(
+                result.spec,
+                result.history,
+                result.failure,
+                functools.partial(save_file, timm_checkpoint(spec.network, result.state)),
+                dataclasses.asdict(result.normalization),
+                usage.get(result.spec.fingerprint),
+            )
+        checkpoint.discard([result.spec.fingerprint for result in results])
+        store.keep_unfinished(spec.cohort)
+    return {result.spec.title: result.failure for result in results if result.failure is not None}
+
+
+@contextmanager
+def _measured(
+    members: tuple[TrainingSpec, ...],
+    store: Store,
+    world: Any,
+    report: Callable[[object], None],
+    gpu_share: float,
+) -> Iterator[tuple[Callable[[EpochReport], None], dict[str, dict[str, float]]]]:
+    """`report` with what each epoch has used, over all workers, and the sums by trial, which survive a restart."""
+    import torch
+
+    fingerprints = [spec.fingerprint for spec in members]
+    usage = store.read_usage(members[0].cohort, fingerprints)
+    meter = Meter(world.device.index or 0 if world.device.type == "cuda" else None, gpu_share)
+
+    def measured(progress: EpochReport) -> None:
+        used = meter.take()
+        if world.size > 1:
+            mine = [used.get(key, 0.0) for key in MEASURED]
+            means = world.mean(torch.tensor(mine, dtype=torch.float64, device=world.device)).tolist()
+            mean = dict(zip(MEASURED, means, strict=True))
+            used = {key: mean[key] * (world.size if key in TOTALS else 1) for key in used}
+        if world.rank == 0:
+            add_up(usage, progress, used)
+            store.write_usage(members[0].cohort, fingerprint_of(sorted(fingerprints))[:16], usage)
+            store.keep_unfinished(members[0].cohort)
+        report(with_usage(progress, used))
+
+    try:
+        yield measured, usage
+    finally:
+        meter.close()
+
+
+def _images(store: Store, spec: DatasetSpec) -> Any:
+    if not isinstance(spec, MixedDataset):
+        return _decoded(store.dataset_folder(spec))
+    from trainables.input.mixtures import mixture
+
+    return mixture(_images(store, spec.first), _images(store, spec.second), spec.share, spec.dataset_seed)
+
+
+def _folders(store: Store, spec: TrainingSpec) -> dict[str, Path]:
+    """Where statistics of whole sets are stored; a mixture has no place of its own."""
+    sets = {"train": spec.train, "validation": spec.validation}
+    return {kind: store.dataset_folder(part) for kind, part in sets.items() if not isinstance(part, MixedDataset)}
+
+
+@functools.lru_cache(maxsize=4)
+def _decoded(folder: Path) -> Any:
+    """Images decoded once in a process; Tune reuses its processes from work to work."""
+    from trainables.input.data import load_images
+
+    return load_images(folder, check_shards)
+
+
+def check_shards(folder: Path) -> None:
+    """Compares every byte of a data set's shards with their checksums, as the first process of a node does.
+
+    Raises:
+        InputError: one differs.
+    """
+    if complaints := damaged_files(folder, read_manifest(folder).shards, checksums=True):
+        raise InputError(f"{complaints[0]}. Run the same command with --repair to have it made again.")

@@ -1,0 +1,100 @@
+"""What a work's processes said, kept in the store for those that failed: `--logs TRIAL` prints it.
+
+A log is written as the work goes, so that it survives a killed process, and removed when all of the work's trials end
+well. Its first line says whose it is.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import functools
+import json
+import logging
+import os
+import socket
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from datagen.core.identity import fingerprint_of
+from orchestrator.planning.plan import Work
+from orchestrator.storage.store import Store
+
+
+def log_name(work: Work) -> str:
+    """The name of a work's log: the same for every attempt."""
+    return fingerprint_of(sorted(spec.fingerprint for spec in work.makes))[:16]
+
+
+class WorkLog:
+    """The log of one work, one process: a text file in the store that several attempts append to."""
+
+    def __init__(self, file: TextIO, keep: Callable[[], None] = lambda: None) -> None:
+        self._file, self.keep = file, keep
+        """`keep()` brings what was said so far to where other machines can read it."""
+
+    def say(self, line: str) -> None:
+        """Appends a line with the time. A log that cannot be written stops no training."""
+        try:
+            self._file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+            self._file.flush()
+        except (OSError, ValueError):
+            pass
+
+    def say_error(self, error: BaseException) -> None:
+        """Appends an exception with its traceback."""
+        self.say("".join(traceback.format_exception(error)).rstrip())
+
+
+class _Handler(logging.Handler):
+    def __init__(self, log: WorkLog) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._log.say(f"{record.levelname} {record.name}: {self.format(record)}")
+
+
+@contextmanager
+def work_log(store: Store, work: Work, rank: int = 0) -> Iterator[WorkLog]:
+    """Opens the log of a work for this process; warnings, log records and crashes of the process go there too."""
+    about = {"title": work.title, "fingerprints": [spec.fingerprint for spec in work.makes]}
+    name = f"{log_name(work)}.{rank}"
+    try:
+        file = store.open_log(name, json.dumps(about))
+    except OSError:
+        file = open(os.devnull, "w")
+    log = WorkLog(file, functools.partial(store.keep_log, name))
+    handler, show = _Handler(log), warnings.showwarning
+    logging.getLogger().addHandler(handler)
+    warnings.showwarning = lambda message, category, *where, **more: log.say(f"{category.__name__}: {message}")
+    faulthandler.enable(file)
+    log.say(f"started on {socket.gethostname()}, process {os.getpid()}: {work.title}")
+    try:
+        yield log
+    finally:
+        warnings.showwarning = show
+        logging.getLogger().removeHandler(handler)
+        faulthandler.enable(sys.__stderr__ or sys.stderr)
+        file.close()
+        log.keep()
+
+
+def logs_of(store: Store, fingerprint: str) -> Iterator[tuple[str, str]]:
+    """The logs that tell of an artifact, each with its title, the oldest first."""
+    for header, text in store.logs():
+        try:
+            about: dict[str, Any] = json.loads(header)
+        except ValueError:
+            continue
+        if fingerprint in about.get("fingerprints", ()):
+            yield str(about.get("title", "")), text
+
+
+def forget(store: Store, work: Work) -> None:
+    """Removes a work's log."""
+    store.remove_logs(log_name(work))

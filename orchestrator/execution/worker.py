@@ -1,0 +1,106 @@
+"""What runs in Ray's worker processes: generating one data set, or training one cohort, and publishing the result."""
+
+from __future__ import annotations
+
+import errno
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from ray import tune
+
+from datagen.datasets.spec import MadeDataset
+from orchestrator.execution.cluster import Resources
+from orchestrator.execution.cohort import train_and_publish
+from orchestrator.execution.failures import LOST, MEMORY, pieces_needed, understand
+from orchestrator.execution.logs import WorkLog, forget, work_log
+from orchestrator.execution.messages import ImagesDrawn, WorkFailed
+from orchestrator.planning.plan import Work
+from orchestrator.storage.remote_store import store_at
+from orchestrator.storage.store import Store
+
+
+def mindgap_work(config: dict[str, Any]) -> None:
+    """The function that Tune runs: does `config["work"]` and reports its progress under the key "report".
+
+    Whatever goes wrong is reported too, with its cause. (The dashboard shows the actor under this function's name.)
+    """
+    work: Work = config["work"]
+    resources: Resources = config["resources"]
+
+    def report(progress: object) -> None:
+        tune.report({"report": progress})
+
+    store = store_at(resources.store)
+    with work_log(store, work) as log:
+        try:
+            _check_there(store)
+            if work.members:
+                _train(work, resources, report, log)
+            else:
+                _generate(work.makes[0], resources, report)  # type: ignore[arg-type]
+            _check_there(store)
+        except Exception as error:
+            cause, reason, trial = understand(error)
+            if not store.exists():
+                # What it lacks, or was said to be damaged, may all be there when the store is.
+                cause, reason, trial = LOST, "its store is away", ""
+            log.say_error(error)
+            report(WorkFailed(cause, reason, trial, pieces_needed(error)))
+            if cause in (LOST, MEMORY):
+                # Tune replaces the process of a trial that raised: this one's device or connections may be broken.
+                raise
+
+
+def _check_there(store: Store) -> None:
+    """Raises an error that is tried again if the store is away: what is written to an empty mount point is lost."""
+    if not store.exists():
+        raise FileNotFoundError(errno.ENOENT, "its store is away")
+
+
+def _generate(spec: MadeDataset, resources: Resources, report: Callable[[object], None]) -> None:
+    from datagen.datasets.pixel_statistics import dataset_statistics
+    from datagen.generation.engine import generate
+    from datagen.preview import store_summary
+
+    store = store_at(resources.store)
+    for part in spec.made_from:
+        store.bring(part)
+    store.bring_unfinished(spec.fingerprint)
+    folder = store.partial_folder(spec.fingerprint)
+    generate(
+        spec,
+        folder,
+        workers=resources.generators,
+        gpus_per_worker=resources.gpus_per_worker,
+        sources={part.fingerprint: store.dataset_folder(part) for part in spec.made_from},
+        shared=store.shared_folder(spec.fingerprint),
+        on_progress=lambda done: report(ImagesDrawn(done, spec.images)),
+    )
+    dataset_statistics(folder)
+    store_summary(folder)
+    store.publish_dataset(spec)
+
+
+def _train(work: Work, resources: Resources, report: Callable[[object], None], log: WorkLog) -> None:
+    store = store_at(resources.store)
+    if work.workers == 1:
+        told = functools.partial(_told, report, log)
+        failures = train_and_publish(work.members, store, told, gpu_share=resources.gpu_share)
+        for title, failure in failures.items():
+            log.say(f"{title} failed: {failure}")
+        if failures:
+            return
+    else:
+        from orchestrator.execution.distributed import train_with_ray_train
+
+        train_with_ray_train(work, resources)
+        if any(store.read_model(spec).failure for spec in work.members):
+            return
+    forget(store, work)
+
+
+def _told(report: Callable[[object], None], log: WorkLog, progress: Any) -> None:
+    log.say(f"epoch {progress.epoch} of {progress.epochs} done")
+    log.keep()
+    report(progress)

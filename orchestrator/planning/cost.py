@@ -1,0 +1,42 @@
+"""Estimates what an artifact costs, in seconds of one core or GPU, from a scale's measured rates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from datagen.datasets.spec import DiffusionDataset, MadeDataset
+from orchestrator.scale import Rates
+from trainables.spec import TrainingSpec
+
+FORWARD_SHARE = 1 / 3
+"""Of a training step's arithmetic: the backward pass costs twice the forward pass."""
+
+
+def making_seconds(spec: MadeDataset, rates: Rates) -> float:
+    """Seconds to make the data set on one core or GPU; at most, if deep features are kept (`deepcache_interval`)."""
+    if not isinstance(spec, DiffusionDataset):
+        return spec.images / rates.stylized
+    return spec.images * spec.denoising_steps * (2 if spec.guidance > 1 else 1) / rates.denoised
+
+
+def views_of(spec: TrainingSpec) -> float:
+    """What one image costs, in views of the full size: multi-crop's local crops count by their area (1 + 8: 2.47)."""
+    if spec.views != "dino_multicrop":
+        return 1.0
+    return 1 + spec.local_crops * (spec.local_size / spec.image_size) ** 2
+
+
+def cohort_seconds(members: Sequence[TrainingSpec], rates: Rates) -> float:
+    """Seconds to train a cohort on one core or GPU.
+
+    ResNet's layers cost about the same each, so a branch costs the share of layers above its cut, and the trunk one
+    forward pass up to the deepest cut, for all members together.
+    """
+    spec = members[0]
+    layers = spec.depth
+    trunk = max(member.frozen_layers for member in members) / layers
+    branches = sum(1 - member.frozen_layers / layers for member in members)
+    training = spec.train_images * views_of(spec) * (trunk * FORWARD_SHARE + branches) / rates.trained
+    evaluation = spec.validation.images * (trunk + branches) * FORWARD_SHARE / rates.trained
+    preparation = (spec.train_images + spec.validation.images) / rates.prepared
+    return spec.epochs * (training + evaluation + preparation)

@@ -1,0 +1,83 @@
+"""The report as one HTML page that holds everything in itself: it can be mailed, and read without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from pathlib import Path
+
+import jinja2
+
+from orchestrator.claims.checks import RULE
+from orchestrator.reporting.formatting import claims_table, readable
+from orchestrator.reporting.report_data import NO_EVIDENCE, Evidence, fingerprints, training_sets, versions
+from orchestrator.reporting.samples import Strip, data_uri, sample_strips
+from orchestrator.storage.store import Store
+
+ROWS = 300
+"""Rows of the table at most; table.csv has all."""
+SETS = 4
+"""Data sets of which samples are shown, at most."""
+TEMPLATE = "page.html.j2"
+
+
+def html_page(evidence: Evidence, store: Store | None, figure: Path, command: str) -> str:
+    """The page of a report.
+
+    Args:
+        evidence: what it says.
+        store: where the data sets are, for sample images; None if they are not at hand.
+        figure: the figure as SVG.
+        command: that made the report.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    plan = evidence.plan
+    table = readable(evidence.points)
+    rows = table.head(ROWS).astype(str).to_dict("records")
+    page: str = environment.get_template(TEMPLATE).render(
+        title=evidence.title,
+        name=plan.study.name,
+        scale=plan.scale.name,
+        question=plan.study.question,
+        verdict=evidence.verdict,
+        sentences=evidence.sentences,
+        about_scale=evidence.about_scale,
+        open=evidence.open,
+        figure=data_uri(figure.read_bytes(), "image/svg+xml"),
+        whiskers=evidence.whiskers,
+        claims=claims_table(evidence.outcomes).to_dict("records"),
+        rule=RULE,
+        no_evidence="" if plan.scale.published else NO_EVIDENCE,
+        columns=list(table.columns),
+        rows=[[(_kind(column, value), value) for column, value in row.items()] for row in rows],
+        left_out=max(0, len(table) - ROWS),
+        notes=[note for note in evidence.notes if note != RULE],
+        samples=_samples(evidence, store) if store is not None else [],
+        command=command,
+        cost=evidence.cost.sentence(),
+        versions=versions(),
+        fingerprints=fingerprints(plan),
+    )
+    return page
+
+
+def _kind(column: Hashable, value: str) -> str:
+    """The class of a table's cell: what is written in words may wrap, and what matters stands out."""
+    if column == "against baseline":
+        return "words significant" if "significant (" in value else "words"
+    return "deviates" if column == "difference" and value.endswith("deviates") else ""
+
+
+def _samples(evidence: Evidence, store: Store) -> list[tuple[str, list[Strip]]]:
+    """Strips of sample images by data set, of those that are there."""
+    found = []
+    for spec in training_sets(evidence.plan)[:SETS]:
+        store.bring_samples(spec)
+        if strips := sample_strips(store.dataset_folder(spec), spec.title):
+            found.append((f"{spec.title}, {spec.images:,} images", strips))
+    return found

@@ -1,0 +1,80 @@
+"""key=value: typed, checked, and refused with a hint."""
+
+from __future__ import annotations
+
+import pytest
+
+from datagen.core.errors import InputError
+from datagen.datasets.spec import GeneratedDataset
+from orchestrator.cli.overrides import apply_overrides, settings
+from orchestrator.planning.catalog import load_scale, load_study
+
+STUDY, SCALE = load_study("layer_importance"), load_scale("pocket")
+
+
+def applied(*assignments: str) -> tuple:
+    return apply_overrides(STUDY, SCALE, assignments)
+
+
+def test_a_setting_of_the_recipe_reaches_every_trial() -> None:
+    study, scale = applied("epochs=3", "learning_rate=1/2", "fraction=1/8")
+    for trial in study.trials(scale, 1):
+        assert (trial.spec.epochs, trial.spec.learning_rate, trial.spec.fraction) == (3, 0.5, 0.125)
+
+
+def test_a_setting_of_the_generator_reaches_the_synthetic_images() -> None:
+    _, scale = applied("images_per_class=7", "guidance=4")
+    dataset = scale.dataset("synthetic")
+    assert isinstance(dataset, GeneratedDataset)
+    assert (dataset.images_per_class, dataset.guidance) == (7, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "values"), [("3", [3]), ("1,8", [1, 8]), ("14..17", [14, 15, 16, 17]), ("1,3..5,4", [1, 3, 4, 5])]
+)
+def test_an_axis_takes_values_and_ranges(text: str, values: list[int]) -> None:
+    study, _ = applied(f"frozen_layers={text}")
+    assert list(study.axes["frozen_layers"]) == values
+
+
+def test_directions_go_by_the_papers_names_too() -> None:
+    study, _ = applied("direction=SDTL")
+    assert list(study.axes["direction"]) == ["synthetic->real"]
+
+
+@pytest.mark.parametrize(
+    ("assignment", "sentence"),
+    [
+        ("epoch=3", "There is no setting 'epoch'. Did you mean 'epochs'?"),
+        ("frozenlayers=3", "Did you mean 'frozen_layers'?"),
+        ("epochs", "'epochs' is not of the form key=value"),
+        ("epochs=few", "epochs must be at least 1, not 'few'"),
+        ("epochs=2.5", "epochs must be at least 1, not '2.5'"),
+        ("fraction=0", "fraction must be above 0 and at most 1, not 0.0"),
+        ("fraction=2", "fraction must be above 0 and at most 1, not 2.0"),
+        ("fraction=1/0", "fraction must be above 0"),
+        ("views=blur", "views must be one of none, autoaugment, pytorch_example"),
+        ("direction=up", "direction must be one of real->synthetic, synthetic->real, RDTL, SDTL"),
+        ("frozen_layers=", "frozen_layers must be"),
+    ],
+)
+def test_a_mistake_is_told_in_one_sentence(assignment: str, sentence: str) -> None:
+    with pytest.raises(InputError) as refusal:
+        applied(assignment)
+    assert sentence in str(refusal.value)
+
+
+def test_an_unknown_network_is_refused_when_the_trials_are_made() -> None:
+    study, scale = applied("model=resnet51")
+    with pytest.raises(InputError, match="model must be one of resnet50, resnet50_slim, tiny_vit_5m_224"):
+        study.trials(scale, 1)
+
+
+def test_a_freeze_depth_of_19_is_refused_when_the_trials_are_made() -> None:
+    study, scale = applied("frozen_layers=19")
+    with pytest.raises(InputError, match=r"frozen_layers must be from 0 .* to 17"):
+        study.trials(scale, 1)
+
+
+def test_what_the_grid_or_the_scale_fills_in_is_no_setting() -> None:
+    assert not {"train", "source", "seed", "prompts", "class_names"} & set(settings())

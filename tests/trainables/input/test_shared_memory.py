@@ -1,0 +1,157 @@
+"""Bytes shared by the processes of a node: written once, whole or absent, never in the way."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+import torch
+from torch import Tensor
+
+from trainables.input import shared_memory
+from trainables.input.data import load_images
+from trainables.input.shared_memory import discard_unused, shared_bytes
+
+
+@pytest.fixture(autouse=True)
+def own_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setattr(shared_memory, "ROOT", tmp_path)
+    monkeypatch.setattr(shared_memory, "_leases", {})
+    yield tmp_path / f"mindgap-{os.getuid()}"
+    discard_unused()
+
+
+class Builder:
+    """Writes some bytes and counts how often."""
+
+    def __init__(self, content: bytes = b"abcdef") -> None:
+        self.content, self.calls = content, 0
+
+    def __call__(self, file: BinaryIO) -> dict[str, Tensor]:
+        self.calls += 1
+        file.write(self.content)
+        return {"labels": torch.tensor([1, 2])}
+
+
+def test_what_is_there_is_not_built_again() -> None:
+    builder = Builder()
+    for _ in range(2):
+        content, index = shared_bytes("k", 6, builder)
+        assert bytes(content.numpy()) == b"abcdef"
+        assert index["labels"].tolist() == [1, 2]
+    assert builder.calls == 1
+
+
+def test_writing_to_a_mapping_changes_nobody_elses_bytes() -> None:
+    first, _ = shared_bytes("k", 6, Builder())
+    first[0] = 0
+    second, _ = shared_bytes("k", 6, Builder())
+    assert bytes(second.numpy()) == b"abcdef"
+
+
+def test_a_truncated_set_is_built_again(own_root: Path) -> None:
+    shared_bytes("k", 6, Builder())
+    os.truncate(own_root / "k" / "bytes", 3)
+    builder = Builder()
+    assert bytes(shared_bytes("k", 6, builder)[0].numpy()) == b"abcdef"
+    assert builder.calls == 1
+
+
+def test_a_builder_that_fails_leaves_nothing(own_root: Path) -> None:
+    def failing(file: BinaryIO) -> dict[str, Tensor]:
+        file.write(b"abc")
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        shared_bytes("k", 6, failing)
+    assert [path.name for path in own_root.iterdir()] == ["lock"]
+
+
+def test_without_room_the_bytes_stay_in_the_process_and_the_log_says_so(
+    own_root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        content, _ = shared_bytes("k", 2**60, Builder())
+    assert bytes(content.numpy()) == b"abcdef"
+    assert not (own_root / "k").exists()
+    (line,) = caplog.messages
+    assert "are needed" in line
+
+
+def test_a_disk_that_fills_up_meanwhile_is_no_harm(own_root: Path) -> None:
+    class Full(Builder):
+        def __call__(self, file: BinaryIO) -> dict[str, Tensor]:
+            if hasattr(file, "fileno") and not hasattr(file, "getbuffer"):
+                raise OSError(28, "No space left on device")
+            return super().__call__(file)
+
+    assert bytes(shared_bytes("k", 6, Full())[0].numpy()) == b"abcdef"
+    assert [path.name for path in own_root.iterdir()] == ["lock"]
+
+
+def test_a_folder_that_is_not_ours_alone_is_not_trusted(own_root: Path) -> None:
+    own_root.mkdir()
+    own_root.chmod(0o777)
+    builder = Builder()
+    shared_bytes("k", 6, builder)
+    shared_bytes("k", 6, builder)
+    assert builder.calls == 2
+
+
+def test_what_nobody_uses_is_removed_in_time(own_root: Path) -> None:
+    shared_bytes("old", 6, Builder())
+    (own_root / ".half.1").mkdir()
+    (own_root / ".half.1" / "bytes").touch()
+    for name in ("old", ".half.1"):
+        os.utime(own_root / name, (time.time() - 3600,) * 2)
+    shared_bytes("new", 6, Builder())
+    assert {path.name for path in own_root.iterdir()} == {"lock", "old", "new"}  # the old one is still held here
+    discard_unused()
+    assert {path.name for path in own_root.iterdir()} == {"lock"}
+
+
+def _hold(root: Path, ready: object, done: object) -> None:
+    shared_memory.ROOT = root
+    shared_bytes("k", 6, Builder())
+    ready.set()  # type: ignore[attr-defined]
+    done.wait(30)  # type: ignore[attr-defined]
+    os._exit(0)
+
+
+def test_a_set_lives_as_long_as_one_process_holds_it(own_root: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    ready, done = context.Event(), context.Event()
+    other = context.Process(target=_hold, args=(own_root.parent, ready, done))
+    other.start()
+    assert ready.wait(30)
+    builder = Builder()
+    shared_bytes("k", 6, builder)
+    discard_unused()
+    assert (own_root / "k").exists()
+    assert builder.calls == 0
+    done.set()
+    other.join(30)
+    discard_unused()
+    assert not (own_root / "k").exists()
+
+
+def test_images_are_the_same_shared_or_not(image_folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = load_images(image_folders / "train")
+    monkeypatch.setattr(shared_memory, "ROOT", Path("/nonexistent"))
+    private = load_images(image_folders / "train")
+    assert isinstance(shared.images, Tensor)
+    assert isinstance(private.images, Tensor)
+    assert torch.equal(shared.images, private.images)
+    assert torch.equal(shared.labels, private.labels)
+
+
+def test_other_images_are_another_set(image_folders: Path, own_root: Path) -> None:
+    load_images(image_folders / "train")
+    load_images(image_folders / "validation")
+    assert len([path for path in own_root.iterdir() if path.is_dir()]) == 2
