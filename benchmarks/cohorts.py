@@ -32,8 +32,8 @@ from benchmarks.plain import train as train_plainly
 from benchmarks.train_step import base_spec, machine, wait
 from datagen import pocket
 from experiments.scales.pocket import SCALE
-from trainables.augmentations.apply import Views
-from trainables.distributed import World
+from trainables.augmentations.apply import Augmenter
+from trainables.distributed import DistributedContext
 from trainables.input.data import ImageSet, epoch_batches, load_images
 from trainables.input.pixel_statistics import IMAGENET
 from trainables.loop import Cohort, train_cohort
@@ -172,7 +172,7 @@ def _added(sums: list[float] | None, values: list[float]) -> list[float]:
 def _mindgap_steps(
     group: list[TrainingSpec], images: ImageSet, source: dict[str, Tensor], device: torch.device, through: bool
 ) -> Steps:
-    cohort = Cohort(group, images, images, source, World(device=device), {})
+    cohort = Cohort(group, images, images, source, DistributedContext(device=device), {})
     whole, without_data = [], []
     for epoch in range(1, group[0].epochs + 1):
         started = time.perf_counter()
@@ -193,7 +193,7 @@ def _plain_steps(
     network, frozen = _frozen_network(spec, source, device, through)
     above = nn.ModuleList(part for part in network.parts if part not in frozen)
     optimizer = build_optimizer(above, spec)
-    views, positions = Views(spec, len(images), IMAGENET, device), torch.arange(len(images))
+    views, positions = Augmenter(spec, len(images), IMAGENET, device), torch.arange(len(images))
     rates = iter(learning_rates(spec, len(images) // spec.batch_size))
     whole, without_data = [], []
     for epoch in range(1, spec.epochs + 1):
@@ -291,7 +291,7 @@ def main(
         found[title] = measure_pocket(pocket_members(epochs, depths), rounds)
     if iterations >= 0:
         ways = ("cohort", "separate", "plain", *(["through"] if (on_gpu if through is None else through) else []))
-        settings = {"precision": precision or ("bfloat16" if on_gpu else "float32"), "views": views}
+        settings = {"precision": precision or ("bfloat16" if on_gpu else "float32"), "augmentation": views}
         steps, batch = iterations or (200 if on_gpu else 2), batch_size or (64 if on_gpu else 2)
         members, images = full_size_members("resnet50", batch, steps, depths, **settings)
         if on_gpu:

@@ -30,7 +30,7 @@ import click
 from benchmarks.rounds import processor
 from datagen.core.files import write_json
 from datagen.datasets.spec import GeneratedDataset
-from datagen.generation.shard_generator import ShardPainter, shard_count, shard_positions
+from datagen.generation.shard_generator import ShardGenerator, shard_count, shard_positions
 from datagen.recipes.load import absolute, load_recipe, make_spec
 
 HERE = Path(__file__).parent
@@ -73,19 +73,19 @@ def plain_loop(spec: GeneratedDataset, folder: Path, device: str, way: str) -> C
     return draw
 
 
-def shard_painter(spec: GeneratedDataset, folder: Path, device: str, way: str) -> Callable[[list[int]], None]:
+def shard_generator(spec: GeneratedDataset, folder: Path, device: str, way: str) -> Callable[[list[int]], None]:
     """An actor of mindgap without Ray around it; returns what draws given shards."""
     import torch
 
-    painter: Any = ShardPainter(spec, folder, device)
+    generator: Any = ShardGenerator(spec, folder, device)
     if way.endswith("contiguous"):
-        for part in (painter._painter._pipeline.unet, painter._painter._pipeline.vae):
+        for part in (generator._generator._pipeline.unet, generator._generator._pipeline.vae):
             part.to(memory_format=torch.contiguous_format)
     (folder / ".attempts").mkdir(exist_ok=True)
 
     def draw(shards: list[int]) -> None:
         for shard in shards:
-            result = json.loads(painter({"shard": [shard]})["result"][0])
+            result = json.loads(generator({"shard": [shard]})["result"][0])
             if "record" not in result:
                 raise RuntimeError(str(result))
 
@@ -98,7 +98,7 @@ def serve(way: str, spec: GeneratedDataset, folder: Path, device: str, pipe: Con
 
     torch.set_num_threads(1)
     folder.mkdir(parents=True, exist_ok=True)
-    draw = (plain_loop if way.startswith("plain loop") else shard_painter)(spec, folder, device, way)
+    draw = (plain_loop if way.startswith("plain loop") else shard_generator)(spec, folder, device, way)
     draw([0])  # Warm-up: first calls load kernels, and compile where asked.
     pipe.send("ready")
     while (shards := pipe.recv()) is not None:

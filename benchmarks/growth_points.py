@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from trainables.spec import TrainingSpec
 
 Once = Callable[[], Mapping[str, float]]
-"""Does the work once; may tell "megabytes" other than those of the process that calls it."""
+"""Does the task once; may tell "megabytes" other than those of the process that calls it."""
 TRIALS_A_SEED = 36
 """Of pocket's layer importance: 2 bases and 34 transfers."""
 EPOCH_IMAGES = 2048
@@ -63,7 +63,7 @@ def plan(trials: int, folder: Path) -> Iterator[Once]:
     store = Store(folder / "empty").open()
 
     def once() -> Mapping[str, float]:
-        _planned(trials, store).work(os.cpu_count() or 1)
+        _planned(trials, store).tasks(os.cpu_count() or 1)
         return {}
 
     yield once
@@ -229,15 +229,15 @@ def _images(count: int, classes: int) -> ImageSet:
 def _cohort(members: list[TrainingSpec], images: ImageSet, rank: int = 0, size: int = 1) -> Cohort:
     import torch
 
-    from trainables.distributed import World
+    from trainables.distributed import DistributedContext
     from trainables.loop import Cohort
 
     torch.set_num_threads(1)
     source = None
     if members[0].source is not None:
-        alone = Cohort([members[0].source], images, images, None, World(), {})
+        alone = Cohort([members[0].source], images, images, None, DistributedContext(), {})
         source = alone.result(alone.branches[0]).state
-    return Cohort(members, images, images, source, World(rank, size), {})
+    return Cohort(members, images, images, source, DistributedContext(rank, size), {})
 
 
 def _epochs_of(cohort: Cohort) -> Once:

@@ -28,7 +28,7 @@ from torchvision.transforms import v2
 from benchmarks.photographs import publish_photographs, write_image_folder
 from benchmarks.rounds import rates, summary, table, use_cores, write
 from datagen import pocket
-from trainables.augmentations.apply import Views
+from trainables.augmentations.apply import Augmenter
 from trainables.input.data import epoch_batches, load_images
 from trainables.input.pixel_statistics import IMAGENET
 
@@ -78,8 +78,8 @@ def main(cores: int, images: int, rounds: int, ways: str, out: Path) -> None:
 def mindgap(dataset: Path) -> Callable[[], int]:
     """The path of the training loop."""
     images = load_images(dataset)
-    spec: Any = SimpleNamespace(views="pytorch_example", image_size=SIZE, minimum_crop=0.08, seed=0)
-    views, epochs = Views(spec, len(images), IMAGENET), itertools.count(1)
+    spec: Any = SimpleNamespace(augmentation="pytorch_example", image_size=SIZE, minimum_crop=0.08, seed=0)
+    views, epochs = Augmenter(spec, len(images), IMAGENET), itertools.count(1)
 
     def epoch() -> int:
         number = next(epochs)

@@ -32,8 +32,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.cohorts import random_images
 from benchmarks.train_step import base_spec, machine, wait
 from datagen import pocket
-from trainables.augmentations.apply import Views
-from trainables.distributed import World
+from trainables.augmentations.apply import Augmenter
+from trainables.distributed import DistributedContext
 from trainables.input.data import ImageSet, epoch_batches
 from trainables.input.pixel_statistics import IMAGENET
 from trainables.input.prefetch import to_device
@@ -104,7 +104,7 @@ def epoch_of(rung: Rung, spec: TrainingSpec, images: ImageSet, device: torch.dev
 def _host_views(
     spec: TrainingSpec, images: ImageSet, device: torch.device
 ) -> Callable[[int], Iterator[tuple[list[Tensor], Tensor]]]:
-    views = Views(spec, len(images), IMAGENET)
+    views = Augmenter(spec, len(images), IMAGENET)
 
     def batches(epoch: int) -> Iterator[tuple[list[Tensor], Tensor]]:
         for batch in epoch_batches(torch.arange(len(images)), spec.batch_size, spec.seed, epoch):
@@ -123,7 +123,7 @@ def _loss(layers: Any, groups: list[Tensor], labels: Tensor, spec: TrainingSpec)
 def _mindgaps_epoch(spec: TrainingSpec, images: ImageSet, device: torch.device) -> Epoch:
     assert isinstance(images.images, Tensor)
     there = ImageSet(images.images.to(device), images.labels)
-    cohort = Cohort([spec], there, there, None, World(device=device), {})
+    cohort = Cohort([spec], there, there, None, DistributedContext(device=device), {})
 
     def train(epoch: int) -> float:
         cohort.timers.start()
@@ -212,7 +212,9 @@ def markdown(network: str, found: dict[str, dict[str, Any]]) -> str:
 
 
 def _spec(model: str, batch_size: int, rounds: int, **settings: Any) -> TrainingSpec:
-    spec = base_spec(pocket.IMAGES / "train", model=model, batch_size=batch_size, views="dino_multicrop", **settings)
+    spec = base_spec(
+        pocket.IMAGES / "train", model=model, batch_size=batch_size, augmentation="dino_multicrop", **settings
+    )
     return replace(spec, epochs=rounds + 1, learning_rate=0.01)
 
 

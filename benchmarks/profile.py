@@ -33,10 +33,10 @@ Seconds = dict[str, float]
 def main(study: str, settings: tuple[str, ...], scale: str, seeds: int, store: Path) -> None:
     """Prints seconds by kind of training and part of the loop for the trainings of STUDY that are in the store."""
     try:
-        chosen, world = apply_overrides(*load(study, scale), settings)
+        chosen, context = apply_overrides(*load(study, scale), settings)
         opened = Store(store)
         opened.check_format()
-        specs = [trial.spec for trial in chosen.trials(world, seeds)]
+        specs = [trial.spec for trial in chosen.trials(context, seeds)]
         trials = {spec.fingerprint: spec for spec in with_sources(specs)}
         models = [(trial, opened.read_model(trial)) for trial in trials.values() if opened.has(trial)]
         timed = [(trial, model) for trial, model in models if seconds_by_part(model)]

@@ -29,10 +29,10 @@ from rich.console import Console
 
 from orchestrator.cli.progress import Progress
 from orchestrator.cli.status import StatusFile
-from orchestrator.execution.messages import WorkFailed
+from orchestrator.execution.messages import FailureKind, TaskFailed
 from orchestrator.execution.ray_environment import prepare
 from orchestrator.planning.catalog import load
-from orchestrator.planning.plan import Plan, Work, make_plan
+from orchestrator.planning.plan import Plan, Task, make_plan
 from orchestrator.storage.remote_store import store_at
 from orchestrator.storage.store import Store
 from orchestrator.tracking.recorder import Tracker
@@ -43,18 +43,18 @@ ROW = {"epoch": 1, "top1": 50.0, "top5": 90.0, "train_loss": 1.0, "learning_rate
 
 
 def no_op(config: dict[str, Any]) -> None:
-    """Publishes a work's trainings without training them; runs in a process of Ray's."""
+    """Publishes a task's trainings without training them; runs in a process of Ray's."""
     from ray import tune
 
-    work: Work = config["work"]
+    task: Task = config["task"]
     store = store_at(config["resources"].store)
     try:
-        for spec in work.members:
+        for spec in task.members:
             store.publish_model(spec, [ROW], None, lambda path: path.write_bytes(b""))
-        report = EpochReport(1, 1, {spec.fingerprint: ROW for spec in work.members})
+        report = EpochReport(1, 1, {spec.fingerprint: ROW for spec in task.members})
         tune.report({"report": report})
     except OSError as error:
-        tune.report({"report": WorkFailed("lost", str(error))})
+        tune.report({"report": TaskFailed(FailureKind.LOST, str(error))})
 
 
 def tunes_own(config: dict[str, Any]) -> None:
@@ -86,25 +86,25 @@ class Ends:
 class EndsOfWorks(Ends):
     """Notes the ends of a plan's works, as a watcher of `run_plan`."""
 
-    def work_started(self, work: Work) -> None:
+    def task_started(self, task: Task) -> None:
         """Nothing."""
 
-    def work_progressed(self, work: Work, progress: Any) -> None:
+    def task_progressed(self, task: Task, progress: Any) -> None:
         """Nothing."""
 
-    def work_retried(self, work: Work, reason: str, pause: float) -> None:
+    def task_retried(self, task: Task, reason: str, pause: float) -> None:
         """Nothing."""
 
-    def work_split(self, work: Work, pieces: Any, reason: str) -> None:
+    def task_split(self, task: Task, pieces: Any, reason: str) -> None:
         """Nothing."""
 
-    def works_added(self, works: Any) -> None:
+    def tasks_added(self, tasks: Any) -> None:
         """Nothing."""
 
-    def work_stopped(self, work: Work, epoch: int) -> None:
+    def task_stopped(self, task: Task, epoch: int) -> None:
         """Nothing."""
 
-    def work_ended(self, work: Work, failure: str | None) -> None:
+    def task_ended(self, task: Task, failure: str | None) -> None:
         """Notes it."""
         self.note()
 
@@ -215,7 +215,7 @@ def _measure(trials: int, own: int, warmup: int, artifacts: int, folder: Path) -
     with saying("planning"):
         started = time.perf_counter()
         plan = plan_of(trials, store)
-        work = plan.work(os.cpu_count() or 1)
+        task = plan.tasks(os.cpu_count() or 1)
         planned = time.perf_counter() - started
     with saying("starting Ray"):
         prepare(None)
@@ -226,10 +226,10 @@ def _measure(trials: int, own: int, warmup: int, artifacts: int, folder: Path) -
     with saying("Ray Tune's own trials", of_tune):
         run_tunes_own(own + warmup, folder / "own", of_tune)
     with saying("trials", ends), open(os.devnull, "w") as nowhere:
-        progress, status = Progress(work, Console(file=nowhere)), StatusFile(plan, store)
+        progress, status = Progress(task, Console(file=nowhere)), StatusFile(plan, store)
         with Tracker(plan, store) as tracker:
             with progress, status:
-                outcome = run_plan(work, store, cluster, [progress, tracker, status, ends], run=no_op)
+                outcome = run_plan(task, store, cluster, [progress, tracker, status, ends], run=no_op)
             tracker.record_results(finished_models(plan, store), [], "no-op trials", complete=True)
         recorded = time.perf_counter()
         recorded_core = time.process_time()

@@ -37,14 +37,14 @@ from torch.utils.data import Dataset
 from datagen import pocket
 from datagen.datasets.shards import ImageRow, publish_dataset, read_manifest, read_rows
 from datagen.datasets.spec import RealDataset
-from trainables.augmentations.apply import Views
-from trainables.distributed import World
+from trainables.augmentations.apply import Augmenter
+from trainables.distributed import DistributedContext
 from trainables.input.data import ImageSet, load_images
 from trainables.input.pixel_statistics import IMAGENET
 from trainables.loop import Cohort
 from trainables.models.networks import PointwiseConv2d, build_layers
 from trainables.recipe import build_optimizer
-from trainables.spec import VIEWS, TrainingSpec
+from trainables.spec import AUGMENTATIONS, TrainingSpec
 from trainables.trunk import mixed_precision
 
 WAYS = {
@@ -95,7 +95,7 @@ class Bench:
 
 
 def _mindgap(bench: Bench) -> Epoch:
-    cohort = Cohort([bench.spec], bench.images, bench.images, None, World(device=bench.device), {})
+    cohort = Cohort([bench.spec], bench.images, bench.images, None, DistributedContext(device=bench.device), {})
     numbers = itertools.count(1)
 
     def epoch() -> float:
@@ -114,7 +114,7 @@ def _plain(bench: Bench, compiled: bool = False) -> Epoch:
     optimizer = build_optimizer(layers, spec)
     optimizer.param_groups[0]["lr"] = optimizer.param_groups[1]["lr"] = 0.01
     network = torch.compile(layers) if compiled else layers
-    views, numbers = Views(spec, len(images), IMAGENET), itertools.count(1)
+    views, numbers = Augmenter(spec, len(images), IMAGENET), itertools.count(1)
 
     def epoch() -> float:
         number = next(numbers)
@@ -226,8 +226,10 @@ def measured(bench: Bench, setting: Setting, rounds: int) -> dict[str, Any]:
 def measured_views(bench: Bench, rounds: int) -> dict[str, Any]:
     """Samples a second of each view alone, on one core, from the images as the loop keeps them."""
     positions = torch.arange(min(len(bench.images), bench.spec.batch_size))
-    makers = {name: Views(replace(bench.spec, views=name), len(bench.images), IMAGENET) for name in VIEWS}
-    seconds: dict[str, list[float]] = {name: [] for name in VIEWS}
+    makers = {
+        name: Augmenter(replace(bench.spec, augmentation=name), len(bench.images), IMAGENET) for name in AUGMENTATIONS
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in AUGMENTATIONS}
     for turn in range(rounds + 1):
         for name, views in makers.items():
             images = bench.images.images[positions]
@@ -287,7 +289,7 @@ def full_bench(folder: Path, device: torch.device, workers: int, batch_size: int
     spec = base_spec(folder, model="resnet50", image_size=224, batch_size=batch_size)
     settings = [Setting("resnet50, 224 px", {})]
     if device.type == "cuda":
-        half, crops = {"precision": "bfloat16"}, {"views": "dino_multicrop"}
+        half, crops = {"precision": "bfloat16"}, {"augmentation": "dino_multicrop"}
         settings += [
             Setting("resnet50, 224 px, bfloat16", half, ("mindgap", "plain", "timm", "compiled")),
             Setting("resnet50, 1 x 224 + 8 x 96 px, bfloat16", {**half, **crops}, ("mindgap", "plain", "compiled")),

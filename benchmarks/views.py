@@ -24,7 +24,7 @@ from benchmarks.photographs import publish_photographs
 from benchmarks.rounds import rates, summary, table, use_cores, write
 from datagen.datasets.shards import read_rows
 from trainables.augmentations import reference
-from trainables.augmentations.apply import Views
+from trainables.augmentations.apply import Augmenter
 from trainables.input.data import load_images
 from trainables.input.pixel_statistics import IMAGENET
 
@@ -71,10 +71,10 @@ def main(images: int, rounds: int, names: str, out: Path) -> None:
 def batched(dataset: Path, name: str) -> Callable[[], int]:
     """Mindgap's views of one batch."""
     spec: Any = SimpleNamespace(
-        views=name, image_size=SIZE, local_size=LOCAL_SIZE, local_crops=LOCAL_CROPS, minimum_crop=0.08, seed=0
+        augmentation=name, image_size=SIZE, local_size=LOCAL_SIZE, local_crops=LOCAL_CROPS, minimum_crop=0.08, seed=0
     )
     images = load_images(dataset)
-    views, positions = Views(spec, len(images), IMAGENET), torch.arange(len(images))
+    views, positions = Augmenter(spec, len(images), IMAGENET), torch.arange(len(images))
 
     def batch() -> int:
         views(images.images[positions], positions, 1)

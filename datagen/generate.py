@@ -20,7 +20,7 @@ from datagen.core.progress import ImportProgress
 from datagen.core.wording import listed
 from datagen.datasets.folders import stored_folder
 from datagen.datasets.shards import MANIFEST, damaged_files, read_manifest
-from datagen.datasets.spec import MadeDataset
+from datagen.datasets.spec import DerivedDataset
 from datagen.generation.engine import GenerationFailedError, make_dataset
 from datagen.plan import DatasetPlan, described, plan_dataset
 from datagen.recipes.load import absolute, load_recipe, make_spec, recipe_names
@@ -71,7 +71,7 @@ def main(
         if plan not in (None, "table", "json"):
             raise InputError(f"--plan shows a table or json, not {plan!r}.")
         file = load_recipe(recipe)
-        spec: MadeDataset = absolute(make_spec(file, settings, download=plan is None))
+        spec: DerivedDataset = absolute(make_spec(file, settings, download=plan is None))
         planned = plan_dataset(file, spec, store)
         if plan == "json":
             print(json.dumps(planned.document(), indent=2))
@@ -84,7 +84,7 @@ def main(
         sys.exit(2)
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        _complain(f"{error.strerror or error}{where}. Mend it, then give the same command again.")
+        _complain(f"{error.strerror or error}{where}. Fix it, then give the same command again.")
         sys.exit(2)
     except GenerationFailedError as error:
         _complain(f"{error}; the same command tries again.")
@@ -122,14 +122,14 @@ def _make(
             raise InputError(f"{complaints[0]}. Remove {plan.folder} to have the set made again.")
         console.print(f"Already there: {plan.folder}", highlight=False)
         return
-    if plan.lacking:
-        raise InputError(plan.lacking[0])
+    if plan.missing:
+        raise InputError(plan.missing[0])
     for spec in (*plan.first, plan.spec):
         _make_one(absolute(spec), store, address, workers, gpus_per_worker, console)
 
 
 def _make_one(
-    spec: MadeDataset,
+    spec: DerivedDataset,
     store: Path,
     address: str | None,
     workers: int | None,

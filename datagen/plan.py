@@ -11,9 +11,9 @@ from datagen.datasets.folders import stored_folder
 from datagen.datasets.shards import MANIFEST
 from datagen.datasets.spec import (
     DatasetSpec,
+    DerivedDataset,
     DiffusionDataset,
     GeneratedDataset,
-    MadeDataset,
     MixedDataset,
     OracleDataset,
     RealDataset,
@@ -43,11 +43,11 @@ class DatasetPlan:
         rate_from: where the rate comes from.
         bytes: of disk, estimated.
         prompts: distinct prompts.
-        lacking: a sentence for each thing that must be provided first.
+        missing: a sentence for each thing that must be provided first.
         first: the sets that must be made before, in order.
     """
 
-    spec: MadeDataset
+    spec: DerivedDataset
     folder: Path
     state: str
     shards: int
@@ -55,8 +55,8 @@ class DatasetPlan:
     rate_from: str
     bytes: int
     prompts: int
-    lacking: tuple[str, ...]
-    first: tuple[MadeDataset, ...]
+    missing: tuple[str, ...]
+    first: tuple[DerivedDataset, ...]
 
     def document(self) -> dict[str, Any]:
         """The plan as plain values, for programs."""
@@ -73,11 +73,11 @@ class DatasetPlan:
             "rate_from": self.rate_from,
             "bytes": self.bytes,
             "made_first": [spec.fingerprint for spec in self.first],
-            "lacking": list(self.lacking),
+            "missing": list(self.missing),
         }
 
 
-def plan_dataset(file: RecipeFile, spec: MadeDataset, store: Path) -> DatasetPlan:
+def plan_dataset(file: RecipeFile, spec: DerivedDataset, store: Path) -> DatasetPlan:
     """Plans a recipe's set without loading networks or starting anything."""
     folder, shards = stored_folder(spec, store), shard_count(spec)
     whole = (folder / MANIFEST).is_file()
@@ -95,12 +95,12 @@ def plan_dataset(file: RecipeFile, spec: MadeDataset, store: Path) -> DatasetPla
         rate_from=rate_from,
         bytes=round(spec.images * spec.width * spec.height * BYTES_PER_PIXEL[spec.image_format]),
         prompts=len({p for ps in getattr(spec, "prompts", ()) for p in ps}),
-        lacking=() if whole else tuple(dict.fromkeys(_lacking(file, spec))),
+        missing=() if whole else tuple(dict.fromkeys(_missing(file, spec))),
         first=() if whole else first,
     )
 
 
-def _seconds(file: RecipeFile, spec: MadeDataset) -> tuple[float | None, str]:
+def _seconds(file: RecipeFile, spec: DerivedDataset) -> tuple[float | None, str]:
     """Seconds of one GPU, and where the rate comes from."""
     if not isinstance(spec, DiffusionDataset):
         return spec.images / STYLIZED_PER_SECOND, "a guess, not measured"
@@ -115,24 +115,24 @@ def _seconds(file: RecipeFile, spec: MadeDataset) -> tuple[float | None, str]:
     return spec.images * steps / recipe.denoised * (spec.width * spec.height / pixels), recipe.rate_from
 
 
-def _made_first(spec: DatasetSpec) -> list[MadeDataset]:
+def _made_first(spec: DatasetSpec) -> list[DerivedDataset]:
     """The made sets that a set is made of, the first to make first."""
-    found: list[MadeDataset] = []
+    found: list[DerivedDataset] = []
     for part in spec.made_from:
         found += _made_first(part)
-        if isinstance(part, MadeDataset):
+        if isinstance(part, DerivedDataset):
             found.append(part)
     return found
 
 
-def _lacking(file: RecipeFile, spec: MadeDataset) -> list[str]:
+def _missing(file: RecipeFile, spec: DerivedDataset) -> list[str]:
     sentences = [_weights_sentence(file, part) for part in (*_made_first(spec), spec)]
     for part in (*_made_first(spec), spec):
         sentences += [_source_sentence(source) for source in part.made_from]
     return [sentence for sentence in sentences if sentence]
 
 
-def _weights_sentence(file: RecipeFile, spec: MadeDataset) -> str:
+def _weights_sentence(file: RecipeFile, spec: DerivedDataset) -> str:
     # A set that is made first is of another shipped recipe, by whose name it goes.
     hint = (file if spec.name == file.name else load_recipe(spec.name)).recipe.hint
     if absent := [folder for folder in spec.weights if not folder.is_dir()]:
@@ -190,4 +190,4 @@ def described(plan: DatasetPlan) -> list[tuple[str, str]]:
         ("state", plan.state),
     ]
     rows += [("made first", f"{part.title}, {part.images:,} images") for part in plan.first]
-    return rows + [("missing", sentence) for sentence in plan.lacking]
+    return rows + [("missing", sentence) for sentence in plan.missing]

@@ -14,14 +14,14 @@ Cost: 12 trainings, 2 of them the bases of every study. Multi-crop shows 1 + 8 c
 
 from experiments.claims.papers import AUGMENTATION
 from orchestrator.study import Figure, Study
-from trainables.spec import VIEWS
+from trainables.spec import AUGMENTATIONS
 
 STUDY = Study(
     name="augmentation",
     question="Does augmentation close the gap between synthetic and real training images?",
-    axes={"direction": ("real", "synthetic"), "views": VIEWS},
-    figure=Figure("bars", axis="views", baselines=False),
+    axes={"direction": ("real", "synthetic"), "augmentation": AUGMENTATIONS},
+    figure=Figure("bars", axis="augmentation", baselines=False),
     published="augmentation",
-    variants={(("views", view),): view for view in VIEWS},
+    variants={(("augmentation", view),): view for view in AUGMENTATIONS},
     claims=AUGMENTATION,
 )

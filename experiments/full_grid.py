@@ -7,12 +7,13 @@ All that the papers vary one at a time, varied together: which findings hold und
 Published: its edges are the papers' Figures 2 to 4 and Tables 1, 2 and 6.
 
 Cost: 2 x 18 x 8 x 6 x 3 = 5,184 points. N = 18 trains nothing, so its shares of data are one point. `--plan` says what
-is shared and what it costs in GPU-hours; narrow it by axes, for example `fraction=1,1/8 views=none,dino_multicrop`.
+is shared and what it costs in GPU-hours; narrow it by axes, for example
+`fraction=1,1/8 augmentation=none,dino_multicrop`.
 """
 
 from orchestrator.scale import DIRECTIONS
 from orchestrator.study import Drop, Figure, Study
-from trainables.spec import VIEWS
+from trainables.spec import AUGMENTATIONS
 
 STUDY = Study(
     name="full_grid",
@@ -21,7 +22,7 @@ STUDY = Study(
         "direction": DIRECTIONS,
         "frozen_layers": range(1, 19),
         "fraction": [1 / 2**halvings for halvings in range(8)],
-        "views": VIEWS,
+        "augmentation": AUGMENTATIONS,
         "normalization": ("imagenet", "exact", "batchnorm_train"),
     },
     drop=(

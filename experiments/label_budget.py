@@ -21,11 +21,11 @@ STUDY = Study(
         space={
             "frozen_layers": (0, 4, 8, 12, 14, 15, 16, 17),
             "fraction": tuple(1 / 2**halvings for halvings in range(8)),
-            "views": ("none", "autoaugment", "pytorch_example"),
+            "augmentation": ("none", "autoaugment", "pytorch_example"),
             "learning_rate": Range(0.05, 0.8, logarithmic=True),
         },
         trials=40,
     ),
-    transfer_only=("frozen_layers", "fraction", "views", "learning_rate"),
+    transfer_only=("frozen_layers", "fraction", "augmentation", "learning_rate"),
     figure=Figure("pareto", axis="real_images"),
 )

@@ -25,9 +25,9 @@ from orchestrator.planning.catalog import load
 from orchestrator.planning.plan import Plan, make_plan
 from orchestrator.planning.search import with_searched
 from orchestrator.reporting.figures import Caption, draw
-from orchestrator.reporting.formatting import claims_table, readable
+from orchestrator.reporting.formatting import claims_table, display_table
 from orchestrator.reporting.page import ROWS, html_page
-from orchestrator.reporting.report_data import Evidence, gather, versions
+from orchestrator.reporting.report_data import ReportData, gather, versions
 from orchestrator.reporting.tables import finished_models
 from orchestrator.scale import Scale
 from orchestrator.storage.remote_store import store_at
@@ -89,7 +89,7 @@ def write_report(
     return Report(evidence.trials, evidence.points, evidence.verdict, evidence.spread, (*pages, *figures, *tables))
 
 
-def _write_tables(evidence: Evidence, folder: Path) -> list[Path]:
+def _write_tables(evidence: ReportData, folder: Path) -> list[Path]:
     tables = {"table": evidence.points, "trials": evidence.trials}
     if evidence.outcomes:
         tables["claims"] = claims_table(evidence.outcomes)
@@ -118,7 +118,7 @@ def _publish(path: Path, write: Callable[[Path], object]) -> Path:
 def show_report(report: Report, console: Console) -> None:
     """Prints the table and the verdict."""
     table = Table(title=f"{report.spread}; accuracies in percent", title_justify="left", box=None, pad_edge=False)
-    shown = readable(report.points.head(ROWS))
+    shown = display_table(report.points.head(ROWS))
     if console.width < WIDE:
         shown = shown.drop(columns=["top-5", "train loss"])
     for column in shown.columns:
@@ -131,9 +131,9 @@ def show_report(report: Report, console: Console) -> None:
     console.print(f"\n{report.verdict}", highlight=False)
 
 
-def _markdown(evidence: Evidence, command: str) -> str:
+def _markdown(evidence: ReportData, command: str) -> str:
     plan = evidence.plan
-    shown = readable(evidence.points.head(ROWS))
+    shown = display_table(evidence.points.head(ROWS))
     left_out = len(evidence.points) - len(shown)
     claimed = claims_table(evidence.outcomes)
     lines = [

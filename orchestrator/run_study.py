@@ -45,8 +45,8 @@ def run_study(plan: Plan, store: Store, options: Options, command: str, console:
         InputError: real images or a generator are missing; the sentence says how to get them.
     """
     part = only(plan, options.only)
-    if part.lacking:
-        raise InputError(part.lacking[0])
+    if part.missing_inputs:
+        raise InputError(part.missing_inputs[0])
     check_tracking(store)
     _check_networks(part)
     console.print(
@@ -114,16 +114,16 @@ def _run_missing(plan: Plan, store: Store, options: Options, console: Console, t
         )
     if cluster.dashboard:
         console.print(f"Ray dashboard: {cluster.dashboard}", highlight=False)
-    work = plan.work(cluster.slots)
+    task = plan.tasks(cluster.slots)
 
     def say_stopping() -> None:
         console.print("Stopping when the running epochs and shards are done. Again: stop now, and repeat them later.")
 
     search = SearchRun(plan, store, functools.partial(_top1, store)) if plan.study.search else None
-    with Progress(work, console) as progress, StatusFile(plan, store) as status:
+    with Progress(task, console) as progress, StatusFile(plan, store) as status:
         watchers: list[Watcher] = [progress, tracker, status]
         fast, started = options.fail_fast, time.monotonic()
-        outcome = run_plan(work, store, cluster, watchers, fail_fast=fast, on_stop=say_stopping, search=search)
+        outcome = run_plan(task, store, cluster, watchers, fail_fast=fast, on_stop=say_stopping, search=search)
     if not (outcome.failed or outcome.retries or outcome.splits or outcome.interrupted or search):
         note_speed(plan.scale, store, outcome.done, cluster.slots, started - began, time.monotonic() - started)
     return outcome

@@ -12,8 +12,8 @@ from datagen.core.errors import InputError
 from datagen.datasets.shards import MANIFEST, read_manifest
 from datagen.datasets.spec import (
     DatasetSpec,
+    DerivedDataset,
     GeneratedDataset,
-    MadeDataset,
     MixedDataset,
     OracleDataset,
     RealDataset,
@@ -46,7 +46,7 @@ class Rates:
         denoised: steps of the denoiser a second, for one image; guidance takes two a step.
         trained: views a second of a training of the whole network, forward, backward and step.
         prepared: images a second through decoding and views.
-        startup: seconds until the first work begins.
+        startup: seconds until the first task begins.
         machine: where they were measured.
         stylized: images stylized a second.
     """
@@ -114,7 +114,7 @@ class Scale:
 
     def how_to_get(self, spec: DatasetSpec) -> str:
         """A sentence that says what is missing for a data set that mindgap cannot make yet, and how to get it."""
-        if not isinstance(spec, MadeDataset):
+        if not isinstance(spec, DerivedDataset):
             return f"The real images are not in {self.images}. {self.import_hint}".strip()
         absent = next((folder for folder in spec.weights if not folder.is_dir()), spec.weights[0])
         recipes = [recipe for recipe in self.generators.values() if absent in (recipe.pipeline, recipe.adapter)]
@@ -129,7 +129,7 @@ class Scale:
         assert self.pretrained is not None
         return f"There are no pretrained weights in {self.pretrained.file}. Get them: {self.pretrained.hint}"
 
-    def lacks(self, point: Mapping[str, Any]) -> str | None:
+    def unsupported(self, point: Mapping[str, Any]) -> str | None:
         """Why a point cannot be asked in this scale, a phrase; None if it can."""
         if (generator := point.get("generator", DEFAULT_GENERATOR)) not in self.generators:
             return f"the scale {self.name} has no generator {generator!r}"

@@ -135,14 +135,14 @@ class Study:
         return [
             Trial(point, seed, scale.training(point, seed, self.transfer_only))
             for point in self.points()
-            if scale.lacks(point) is None
+            if scale.unsupported(point) is None
             for seed in range(seeds)
         ]
 
     def dropped(self, scale: Scale) -> dict[str, int]:
         """How many points are left out, by reason: those the study drops, and those the scale cannot be asked."""
         reasons = [self.reason_to_drop(point) for point in self._product()] if self.drop else []
-        reasons += [scale.lacks(point) for point in self.points()]
+        reasons += [scale.unsupported(point) for point in self.points()]
         return dict(Counter(reason for reason in reasons if reason is not None))
 
     def _product(self) -> Iterator[dict[str, Any]]:

@@ -69,7 +69,7 @@ def main(
         sys.exit(2)
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        _complain(f"{error.strerror or error}{where}. Mend it, then give the same command again.")
+        _complain(f"{error.strerror or error}{where}. Fix it, then give the same command again.")
         sys.exit(2)
     except KeyboardInterrupt:
         Console(stderr=True).print("Interrupted. The same command goes on where this one stopped.")

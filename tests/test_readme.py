@@ -66,14 +66,14 @@ def test_ci_runs_the_readmes_own_test_command() -> None:
     assert "make test" in (ROOT / ".ci/run").read_text()
 
 
-def test_the_readmes_own_study_can_be_planned_and_names_what_it_lacks(tmp_path: Path) -> None:
+def test_the_readmes_own_study_can_be_planned_and_names_what_it_missing_input(tmp_path: Path) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     path = tmp_path / "my_study.py"
     path.write_text(code)
     plan = make_plan(*load(str(path), None), 1, Store(tmp_path / "store").open())
     assert [trial.spec.title for trial in plan.grid][:3] == ["real s0", "synthetic s0", "synthetic->real N=1 s0"]
     assert len(plan.grid) == 7 and {spec.depth for spec in plan.trials} == {6}
-    assert any("store/imported/birds" in sentence for sentence in plan.lacking)
+    assert any("store/imported/birds" in sentence for sentence in plan.missing_inputs)
 
 
 @pytest.mark.parametrize("study", study_names())

@@ -12,7 +12,7 @@ from trainables.models.synchronization import synchronize_batchnorm
 
 
 @dataclass(frozen=True)
-class World:
+class DistributedContext:
     """Worker `rank` (from 0) of `size`, computing on `device`. With size 1 nothing is distributed.
 
     With more, torch.distributed must be set up (Ray Train does so) before the loop starts.

@@ -52,7 +52,7 @@ def may_keep(spec: TrainingSpec) -> bool:
     """Whether a cohort's frozen features are the same in every epoch: plain views, and a trunk that never changes."""
     evaluation_drifts = spec.normalization == "batchnorm_train" and spec.batchnorm_evaluation_statistics == "drifting"
     still = spec.frozen_batchnorm == "eval" and not evaluation_drifts
-    return spec.source is not None and spec.views == "none" and still
+    return spec.source is not None and spec.augmentation == "none" and still
 
 
 def _layout(tensor: Tensor) -> torch.memory_format:

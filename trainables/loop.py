@@ -21,15 +21,15 @@ from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
 from datagen.core.identity import derived_seed
-from trainables.augmentations.apply import Views, evaluation_view
+from trainables.augmentations.apply import Augmenter, evaluation_view
 from trainables.checkpoint import CohortCheckpoint
-from trainables.distributed import World
+from trainables.distributed import DistributedContext
 from trainables.features import KeptFeatures, may_keep
 from trainables.input.data import EVALUATION_BATCH, ImageSet, epoch_batches, fraction_subset, steps_per_epoch
 from trainables.input.pixel_statistics import IMAGENET, PixelStatistics, statistics_of
 from trainables.input.prefetch import Inputs, one_ahead, to_device
 from trainables.memory.budget import MemoryMeter
-from trainables.memory.probe import ensure_room
+from trainables.memory.probe import ensure_fits
 from trainables.models.compilation import compile_layers, uncompiled
 from trainables.recipe import learning_rates
 from trainables.report import EpochReport
@@ -58,7 +58,7 @@ def train_cohort(
     validation: ImageSet,
     source: dict[str, Tensor] | None = None,
     *,
-    world: World | None = None,
+    context: DistributedContext | None = None,
     folders: Mapping[str, Path] | None = None,
     checkpoint: CohortCheckpoint | None = None,
     report: Callable[[EpochReport], None] = lambda report: None,
@@ -71,7 +71,7 @@ def train_cohort(
         train: the training images, of which each epoch uses the spec's fraction.
         validation: the images to evaluate on after every epoch.
         source: the state of the network whose first layers are taken over; None from scratch.
-        world: this worker among its peers; alone on the CPU by default.
+        context: this worker among its peers; alone on the CPU by default.
         folders: where the sets "train" and "validation" are, for the statistics that are stored with them.
         checkpoint: where to continue from and to save to after every epoch.
         report: called after every epoch.
@@ -87,17 +87,17 @@ def train_cohort(
     """
     if len({member.cohort for member in members}) != 1:
         raise ValueError("All members of a cohort must be alike but for their freeze depth.")
-    world = world or World()
+    context = context or DistributedContext()
     if meter is not None and len(members) > 1:
-        ensure_room(members, train, validation, world, meter)
-    cohort = Cohort(members, train, validation, source, world, folders or {})
+        ensure_fits(members, train, validation, context, meter)
+    cohort = Cohort(members, train, validation, source, context, folders or {})
     first = checkpoint.restore(cohort.trunk, cohort.branches) if checkpoint else 0
     for epoch in range(first + 1, members[0].epochs + 1):
         started = time.perf_counter()
         cohort.timers.start()
         cohort.train_epoch(epoch)
         cohort.evaluate(epoch, started)
-        if checkpoint and world.rank == 0:
+        if checkpoint and context.rank == 0:
             checkpoint.save(epoch, cohort.trunk, cohort.branches)
         report(cohort.report(epoch))
         if not cohort.running:
@@ -129,13 +129,13 @@ class Cohort:
         train: ImageSet,
         validation: ImageSet,
         source: dict[str, Tensor] | None,
-        world: World,
+        context: DistributedContext,
         folders: Mapping[str, Path],
     ) -> None:
-        self.spec, self.world, self.timers = members[0], world, Timers(world.device)
-        self.trunk = _build_trunk(members, source, world)
-        wrap = functools.partial(_replica, world=world, synchronized=self.spec.sync_batchnorm)
-        self.branches = [Branch(member, wrap, world.device) for member in members]
+        self.spec, self.context, self.timers = members[0], context, Timers(context.device)
+        self.trunk = _build_trunk(members, source, context)
+        wrap = functools.partial(_replica, context=context, synchronized=self.spec.sync_batchnorm)
+        self.branches = [Branch(member, wrap, context.device) for member in members]
         self._train, self._validation = train, validation
         self._positions = fraction_subset(
             train.labels, self.spec.fraction, self.spec.seed, balanced=self.spec.fraction_sampling == "balanced"
@@ -147,11 +147,11 @@ class Cohort:
             if self.spec.exact_statistics == "own":
                 everything = torch.arange(len(validation))
                 self._validation_statistics = statistics_of(validation, everything, folders.get("validation"))
-        self._views = Views(self.spec, len(train), self._statistics, world.device)
+        self._views = Augmenter(self.spec, len(train), self._statistics, context.device)
         self._steps = steps_per_epoch(len(self._positions), self.spec.batch_size)
         self._rates = learning_rates(self.spec, self._steps)
         self._features = KeptFeatures(len(train)) if may_keep(self.spec) else None
-        on_gpu = world.device.type == "cuda"
+        on_gpu = context.device.type == "cuda"
         self._prefetches = on_gpu if self.spec.prefetch == "auto" else self.spec.prefetch == "on"
         self._timings: dict[str, float] = {}
 
@@ -175,19 +175,19 @@ class Cohort:
 
     def _in_turn(self, function: Callable[[Tensor], Inputs], batches: Iterable[Tensor]) -> Iterator[Inputs]:
         """The inputs of each batch, one ahead of its use or just in time."""
-        return one_ahead(function, batches, self.world.device) if self._prefetches else map(function, batches)
+        return one_ahead(function, batches, self.context.device) if self._prefetches else map(function, batches)
 
     def _inputs(self, epoch: int, batch: Tensor) -> Inputs:
         """This worker's share of a batch of training images, in the views of an epoch."""
-        positions = self.world.share(batch)
+        positions = self.context.share(batch)
         views: list[Tensor] = []
         if not (self._features and self._features.knows(positions)):
             images = self._train.images[positions]
             if not self._prefetches:  # Of a thread that works ahead only the waiting for it counts.
                 self.timers.lap("data")
-            views = [to_device(group, self.world.device) for group in self._views(images, positions, epoch)]
-        labels = to_device(self._train.labels[positions], self.world.device)
-        return Inputs(positions, labels, views, self.world.weight(positions, batch))
+            views = [to_device(group, self.context.device) for group in self._views(images, positions, epoch)]
+        labels = to_device(self._train.labels[positions], self.context.device)
+        return Inputs(positions, labels, views, self.context.weight(positions, batch))
 
     @contextmanager
     def _its_own_failure(self, branch: Branch, epoch: int) -> Iterator[None]:
@@ -198,7 +198,7 @@ class Cohort:
             if isinstance(error, OSError | torch.AcceleratorError) or _DEVICE.search(f"{type(error)} {error}"):
                 raise
             reason = f"{type(error).__name__} in epoch {epoch}: {error}".splitlines()[0]
-            if self.world.size > 1:
+            if self.context.size > 1:
                 # The other workers may wait for this branch's gradients: nobody can go on.
                 raise BranchError(branch.spec.fingerprint, reason) from error
             logging.getLogger(__name__).warning("%s failed", branch.spec.title, exc_info=error)
@@ -218,11 +218,11 @@ class Cohort:
         """Evaluates every running branch on each validation image once, and writes the epoch into its history."""
         running = self.running
         classes = len(self.spec.train.class_names)
-        accuracies = [_Accuracy(classes, self.world.device) for _ in running]
+        accuracies = [_Accuracy(classes, self.context.device) for _ in running]
         modules = [self.trunk.layers, *(branch.layers for branch in running)]
         if not self.spec.sync_batchnorm:
             for module in modules:
-                self.world.align(module)
+                self.context.align(module)
         by_batch = self._evaluates_by_batch(epoch)
         drifting = self.spec.batchnorm_evaluation_statistics == "drifting"
         with uncompiled(self.spec.compile), evaluation_mode(modules, by_batch=by_batch, drifting=drifting):
@@ -236,7 +236,7 @@ class Cohort:
         self.timers.lap("evaluation")
         seconds = time.perf_counter() - started
         for branch, metrics in zip(running, measured, strict=True):
-            loss = float(self.world.mean(branch.take_mean_loss()))
+            loss = float(self.context.mean(branch.take_mean_loss()))
             if not math.isfinite(loss):
                 branch.failure = f"the training loss was {loss} in epoch {epoch}"
                 continue
@@ -251,9 +251,9 @@ class Cohort:
     def _evaluation_inputs(self, batch: Tensor) -> Inputs:
         """A batch of validation images in their plain views."""
         images = self._validation.images[batch]
-        views = evaluation_view(images, self.spec, self._validation_statistics, self.world.device)
-        labels = to_device(self._validation.labels[batch], self.world.device)
-        return Inputs(batch, labels, [to_device(views, self.world.device)])
+        views = evaluation_view(images, self.spec, self._validation_statistics, self.context.device)
+        labels = to_device(self._validation.labels[batch], self.context.device)
+        return Inputs(batch, labels, [to_device(views, self.context.device)])
 
     def _evaluates_by_batch(self, epoch: int) -> bool:
         """Whether BatchNorm takes its statistics from the evaluation batch in this epoch."""
@@ -262,7 +262,7 @@ class Cohort:
 
     def _evaluation_batches(self) -> Sequence[Tensor]:
         """This worker's validation images, each once."""
-        return self.world.share(torch.arange(len(self._validation))).split(EVALUATION_BATCH)
+        return self.context.share(torch.arange(len(self._validation))).split(EVALUATION_BATCH)
 
     def _batches_by_statistics(self) -> Sequence[Tensor]:
         """This worker's part of batches whose composition counts: about the training's size, all nearly alike.
@@ -274,7 +274,7 @@ class Cohort:
             generator = torch.Generator().manual_seed(derived_seed(self.spec.seed, "evaluation"))
             order = torch.randperm(len(order), generator=generator)
         batches = max(1, round(len(order) / self.spec.batch_size))
-        return [self.world.share(batch) for batch in order.tensor_split(batches)]
+        return [self.context.share(batch) for batch in order.tensor_split(batches)]
 
     def report(self, epoch: int) -> EpochReport:
         """Closes the epoch's account of time and tells what is known after it."""
@@ -312,23 +312,25 @@ class _Accuracy:
         return {name: float(metric.compute()) * 100 for name, metric in self._metrics.items()}
 
 
-def _build_trunk(members: Sequence[TrainingSpec], source: dict[str, Tensor] | None, world: World) -> Trunk:
+def _build_trunk(
+    members: Sequence[TrainingSpec], source: dict[str, Tensor] | None, context: DistributedContext
+) -> Trunk:
     spec = members[0]
     cuts = [member.frozen_layers for member in members]
     layers = layers_of(spec, last=max(cuts))
     if source is not None:
         with torch.no_grad():
             layers.load_timm_state(source)
-    trunk = Trunk(layers.to(world.device), cuts, spec.frozen_batchnorm, spec.precision)
+    trunk = Trunk(layers.to(context.device), cuts, spec.frozen_batchnorm, spec.precision)
     if spec.sync_batchnorm:
-        world.synchronized(layers)
+        context.synchronized(layers)
     if spec.compile:
-        compile_layers(layers, world.device)
+        compile_layers(layers, context.device)
     return trunk
 
 
-def _replica(module: nn.Module, *, world: World, synchronized: bool) -> nn.Module:
-    return world.wrap(world.synchronized(module) if synchronized else module)
+def _replica(module: nn.Module, *, context: DistributedContext, synchronized: bool) -> nn.Module:
+    return context.wrap(context.synchronized(module) if synchronized else module)
 
 
 def _shares(branches: Sequence[Branch]) -> list[tuple[Branch, float]]:

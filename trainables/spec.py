@@ -49,7 +49,7 @@ from trainables.models.layers import Layer, layers_of_network
 
 FRACTALS = "fractals"
 """PixMix's mixing set when the user points to no pictures."""
-VIEWS = ("none", "autoaugment", "pytorch_example", "augmix", "pixmix", "dino_multicrop")
+AUGMENTATIONS = ("none", "autoaugment", "pytorch_example", "augmix", "pixmix", "dino_multicrop")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +98,9 @@ class TrainingSpec(Spec):
     layers: tuple[str, ...] = identity((), help="of a network not in LAYERS: name=module module ..., the head last")
     head: str = identity("cosine", choices=("cosine", "linear"))
     temperature: float = identity(0.1, above=0, help="of the cosine classifier")
-    views: str = identity("pytorch_example", choices=VIEWS, help="augmentation of the training images")
+    augmentation: str = identity(
+        "pytorch_example", choices=AUGMENTATIONS, formerly="views", help="what is done to the training images"
+    )
     image_size: int = identity(224, minimum=8, help="side of the square the network sees, pixels")
     local_size: int = identity(96, minimum=8, help="side of dino_multicrop's local crops, pixels")
     local_crops: int = identity(8, minimum=0, help="how many of them")
@@ -163,7 +165,7 @@ class TrainingSpec(Spec):
         together = self.sync_batchnorm or self.workers == 1
         return {
             "sync_batchnorm": True if together else self.workers,
-            "mixing_pictures": self.mixing_pictures if self.views == "pixmix" else FRACTALS,
+            "mixing_pictures": self.mixing_pictures if self.augmentation == "pixmix" else FRACTALS,
         }
 
     @property

@@ -106,7 +106,8 @@ class Branch:
         """One step of SGD on the activations at the cut, one tensor for each resolution of views.
 
         The loss is the plain mean over all crops of all images, each with its image's label of `labels` [batch], times
-        `weight` (of this worker's share, see `World.weight`). It is kept on the device, to be read once an epoch.
+        `weight` (of this worker's share, see `DistributedContext.weight`). It stays on the device, to be read once an
+        epoch.
         """
         self.layers.train()
         with mixed_precision(labels.device, self.spec.precision):

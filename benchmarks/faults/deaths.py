@@ -54,7 +54,7 @@ def worker_killed(suite: Suite) -> Iterator[Row]:
 
 
 def node_removed(suite: Suite) -> Iterator[Row]:
-    """The node that does all the work is killed, and another one added; the run itself goes on."""
+    """The node that does all the task is killed, and another one added; the run itself goes on."""
     epochs = suite.some_epochs()
     suite.display.begin("node, Ray's nodes start")
     with RayNodes(suite.root / "nodes") as nodes:
@@ -68,7 +68,7 @@ def node_removed(suite: Suite) -> Iterator[Row]:
 
         attempt = study.run(replace)
         if not attempt.said("goes on in"):
-            study.wrong.append("no work was lost")
+            study.wrong.append("no task was lost")
         study.finish()
         yield suite.row("node removed, another added", study)
 

@@ -69,7 +69,7 @@ class Attempt:
         """(trial, epoch) of every epoch that was reported."""
         # A line that Ctrl-C interrupts can come out twice: the same with its time is the same epoch.
         found = [match.groups() for line in dict.fromkeys(self.lines) if (match := EPOCH.search(line))]
-        return [(trial, int(epoch)) for work, epoch, _ in found for trial in trials_of(work)]
+        return [(trial, int(epoch)) for task, epoch, _ in found for trial in trials_of(task)]
 
     @property
     def epochs_cut(self) -> int:
@@ -234,13 +234,13 @@ class Study:
         )
 
 
-def trials_of(work: str) -> Iterator[str]:
-    """The titles of a work's trials: of "real->synthetic N=9,17 s0" two, of one N or of none itself."""
-    found = re.search(r"N=([\d.,]+)", work)
+def trials_of(task: str) -> Iterator[str]:
+    """The titles of a task's trials: of "real->synthetic N=9,17 s0" two, of one N or of none itself."""
+    found = re.search(r"N=([\d.,]+)", task)
     if found is None:
-        yield work
+        yield task
         return
     for part in found[1].split(","):
         first, _, last = part.partition("..")
         for depth in range(int(first), int(last or first) + 1):
-            yield work.replace(found[0], f"N={depth}")
+            yield task.replace(found[0], f"N={depth}")

@@ -49,9 +49,13 @@ class Allowed:
         )
 
 
-def identity(default: Any = MISSING, *, help: str = "", **allowed: Any) -> Any:
-    """Declares a field that is part of what the artifact is. `allowed` are the arguments of `Allowed`."""
-    return _declare("identity", default, help, allowed)
+def identity(default: Any = MISSING, *, help: str = "", formerly: str = "", **allowed: Any) -> Any:
+    """Declares a field that is part of what the artifact is. `allowed` are the arguments of `Allowed`.
+
+    A field that was renamed says what it was called `formerly`: fingerprints still hold that name, and files and
+    commands of users may use it.
+    """
+    return _declare("identity", default, help, allowed, formerly)
 
 
 def runtime(default: Any = MISSING, *, help: str = "", **allowed: Any) -> Any:
@@ -59,8 +63,9 @@ def runtime(default: Any = MISSING, *, help: str = "", **allowed: Any) -> Any:
     return _declare("runtime", default, help, allowed)
 
 
-def _declare(role: str, default: Any, help: str, allowed: dict[str, Any]) -> Any:
-    return field(default=default, metadata={"role": role, "help": help, "allowed": Allowed(**allowed)})
+def _declare(role: str, default: Any, help: str, allowed: dict[str, Any], formerly: str = "") -> Any:
+    metadata = {"role": role, "help": help, "allowed": Allowed(**allowed), "formerly": formerly}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,13 +96,11 @@ class Spec:
         was. A default must not be changed without raising `VERSION`.
         """
         effective = self.effective()
-        values = {
-            f.name: effective.get(f.name, getattr(self, f.name))
-            for f in fields(self)
-            if f.metadata["role"] == "identity"
-        }
-        defaults = {f.name: f.default for f in fields(self)}
-        told = {name: _plain(value) for name, value in values.items() if value != defaults[name]}
+        told: dict[str, Any] = {}
+        for f in fields(self):
+            value = effective.get(f.name, getattr(self, f.name))
+            if f.metadata["role"] == "identity" and value != f.default:
+                told[f.metadata["formerly"] or f.name] = _plain(value)
         return {"kind": type(self).__name__, "version": self.VERSION, **told}
 
     def effective(self) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class RealDataset(DatasetSpec):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MadeDataset(DatasetSpec, ABC):
+class DerivedDataset(DatasetSpec, ABC):
     """Images that mindgap makes and stores as shards: what all ways of making them have in common.
 
     Width and height are in pixels.
@@ -85,7 +85,7 @@ class MadeDataset(DatasetSpec, ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DiffusionDataset(MadeDataset, ABC):
+class DiffusionDataset(DerivedDataset, ABC):
     """Images from a diffusion pipeline of `diffusers`, whose class its `model_index.json` names.
 
     Guidance is classifier-free guidance's scale (up to 1 means none; Ho and Salimans, 2021). A `scheduler` other than
@@ -205,7 +205,7 @@ class OracleDataset(DiffusionDataset):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StylizedDataset(MadeDataset):
+class StylizedDataset(DerivedDataset):
     """Another set's images in the style of paintings, by AdaIN (Huang and Belongie, 2017; Mind the Gap, Table 3).
 
     Each image takes one style picture, drawn from its seed; `alpha` is the share of the style's statistics.

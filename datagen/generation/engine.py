@@ -1,7 +1,7 @@
 """Makes a data set with Ray Data.
 
 Shards are drawn by a pool of actors, each holding one generator (`datagen.generation.generators`): the same code for
-images from text, from other images, and in the style of paintings. The unit of work is a shard: an actor draws its
+images from text, from other images, and in the style of paintings. The unit of task is a shard: an actor draws its
 images, encodes them and writes the file, which gets its final name only when complete. Pixels never pass through Ray.
 Started again after a kill, the job draws the missing shards only.
 """
@@ -26,8 +26,8 @@ from datagen.core.files import file_sha256
 from datagen.core.wording import listed
 from datagen.datasets.folders import stored_folder
 from datagen.datasets.shards import MANIFEST, Manifest, ShardRecord, read_manifest, shard_name, write_manifest
-from datagen.datasets.spec import DatasetSpec, MadeDataset, RealDataset
-from datagen.generation.shard_generator import ATTEMPTS, NOTES, SPLIT, ShardPainter, shard_count, shard_positions
+from datagen.datasets.spec import DatasetSpec, DerivedDataset, RealDataset
+from datagen.generation.shard_generator import ATTEMPTS, NOTES, SPLIT, ShardGenerator, shard_count, shard_positions
 from datagen.generation.shared_folder import SharedFolder
 
 
@@ -36,7 +36,7 @@ class GenerationFailedError(Exception):
 
 
 def generate(
-    spec: MadeDataset,
+    spec: DerivedDataset,
     folder: Path,
     *,
     workers: int,
@@ -90,7 +90,7 @@ def owned(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def source_folder(spec: MadeDataset, sources: Mapping[str, Path] | None) -> Path | None:
+def source_folder(spec: DerivedDataset, sources: Mapping[str, Path] | None) -> Path | None:
     """The folder of the set that `spec` is made of, None if of none.
 
     Raises:
@@ -115,7 +115,7 @@ def _folder_of(source: DatasetSpec, sources: Mapping[str, Path]) -> Path:
 
 
 def _generate(
-    spec: MadeDataset,
+    spec: DerivedDataset,
     folder: Path,
     workers: int,
     gpus: float,
@@ -169,7 +169,7 @@ def _clear(folder: Path, keep: set[str]) -> None:
             path.unlink(missing_ok=True)
 
 
-def _existing(path: Path, spec: MadeDataset, shard: int) -> ShardRecord | None:
+def _existing(path: Path, spec: DerivedDataset, shard: int) -> ShardRecord | None:
     """The record of a shard that an earlier run finished: a shard under its final name is whole."""
     try:
         rows = pq.read_metadata(path).num_rows
@@ -183,7 +183,7 @@ def _existing(path: Path, spec: MadeDataset, shard: int) -> ShardRecord | None:
     return ShardRecord(path.name, rows, path.stat().st_size, file_sha256(path))
 
 
-def _check_rows(spec: MadeDataset, folder: Path, names: Sequence[str]) -> None:
+def _check_rows(spec: DerivedDataset, folder: Path, names: Sequence[str]) -> None:
     """Refuses a set that has not exactly the promised rows, each once."""
     rows: Counter[tuple[int, int]] = Counter()
     for name in names:
@@ -197,7 +197,7 @@ def _check_rows(spec: MadeDataset, folder: Path, names: Sequence[str]) -> None:
 
 
 def _draw_missing(
-    spec: MadeDataset,
+    spec: DerivedDataset,
     folder: Path,
     missing: Sequence[int],
     workers: int,
@@ -205,7 +205,7 @@ def _draw_missing(
     source: Path | None,
     shared: SharedFolder | None,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Draws shards on Ray, and yields each with its result, as `ShardPainter` gives it."""
+    """Draws shards on Ray, and yields each with its result, as `ShardGenerator` gives it."""
     if not missing:
         return
     import ray.data
@@ -215,11 +215,11 @@ def _draw_missing(
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    # One block a shard: small inputs otherwise collapse into one block, and one actor does all the work.
+    # One block a shard: small inputs otherwise collapse into one block, and one actor does all the task.
     tasks = ray.data.from_items([{"shard": shard} for shard in missing], override_num_blocks=len(missing))
     tasks.set_name(f"{spec.title} images")  # As the dashboard shows the job.
     drawn = tasks.map_batches(
-        ShardPainter,
+        ShardGenerator,
         batch_size=1,
         # A fixed size: the pool starts with the actors that find room, and the others join when room is made. One that
         # grows by itself stayed at a single actor for a whole pocket data set.
@@ -247,7 +247,7 @@ def _draw_missing(
 
 
 def make_dataset(
-    spec: MadeDataset,
+    spec: DerivedDataset,
     store: Path,
     *,
     workers: int,

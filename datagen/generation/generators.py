@@ -1,6 +1,6 @@
 """Painters: what makes the images of a data set, one class for each kind of spec.
 
-A painter holds the networks and is given positions; `datagen.generation.engine` shares those out among actors.
+A generator holds the networks and is given positions; `datagen.generation.engine` shares those out among actors.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from datagen.datasets.shards import ImageRow
-from datagen.datasets.spec import GeneratedDataset, MadeDataset, OracleDataset, StylizedDataset
+from datagen.datasets.spec import DerivedDataset, GeneratedDataset, OracleDataset, StylizedDataset
 
-_PAINTERS: dict[type[MadeDataset], tuple[str, str]] = {
+_PAINTERS: dict[type[DerivedDataset], tuple[str, str]] = {
     GeneratedDataset: ("datagen.generation.diffusion", "TextToImage"),
-    OracleDataset: ("datagen.generation.oracles", "OraclePainter"),
-    StylizedDataset: ("datagen.generation.stylize", "StylePainter"),
+    OracleDataset: ("datagen.generation.oracles", "OracleGenerator"),
+    StylizedDataset: ("datagen.generation.stylize", "StyleGenerator"),
 }
-"""Module and class, by name: a painter's networks are loaded where it runs, not where sets are planned."""
+"""Module and class, by name: a generator's networks are loaded where it runs, not where sets are planned."""
 
 
-class Painter(Protocol):
+class ImageGenerator(Protocol):
     """Makes images of one data set.
 
     A position is a pair (label, index within the class) for a set that is drawn from prompts, and the number of a row
@@ -34,8 +34,8 @@ class Painter(Protocol):
         ...
 
 
-def painter_for(spec: MadeDataset, device: str, source_folder: Path | None = None) -> Painter:
-    """The painter of a data set.
+def generator_for(spec: DerivedDataset, device: str, source_folder: Path | None = None) -> ImageGenerator:
+    """The generator of a data set.
 
     Args:
         spec: what to make. A new kind of set needs a line in `_PAINTERS`.
@@ -46,6 +46,6 @@ def painter_for(spec: MadeDataset, device: str, source_folder: Path | None = Non
         InputError: networks or source images are missing or damaged.
     """
     module, name = _PAINTERS[type(spec)]
-    painter = getattr(importlib.import_module(module), name)
-    made: Painter = painter(spec, device, source_folder) if spec.made_from else painter(spec, device)
+    generator = getattr(importlib.import_module(module), name)
+    made: ImageGenerator = generator(spec, device, source_folder) if spec.made_from else generator(spec, device)
     return made

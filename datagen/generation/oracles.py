@@ -16,7 +16,7 @@ from datagen.generation.diffusion import DiffusionPainter, Subject
 from datagen.generation.embeddings import check_lengths
 
 
-class OraclePainter(DiffusionPainter):
+class OracleGenerator(DiffusionPainter):
     """Draws images from source images; a position is the number of a row of the source.
 
     By "unclip" the source is seen through the pipeline's own CLIP preprocessing (resized on the shorter side, centre

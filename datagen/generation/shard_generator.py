@@ -13,7 +13,7 @@ from typing import Any
 
 from datagen.core.errors import InputError
 from datagen.datasets.shards import ImageRow, shard_name, write_shard
-from datagen.datasets.spec import GeneratedDataset, MadeDataset
+from datagen.datasets.spec import DerivedDataset, GeneratedDataset
 from datagen.generation.shared_folder import SharedFolder
 
 SPLIT = "train"
@@ -23,7 +23,7 @@ NOTES = ".attempts"
 """Sub-folder with a file for each shard that is being drawn, a byte for each time it was begun."""
 
 
-def shard_positions(spec: MadeDataset, shard: int) -> list[Any]:
+def shard_positions(spec: DerivedDataset, shard: int) -> list[Any]:
     """The position of each image in a shard, as `datagen.generation.generators.Painter` takes it.
 
     Classes of a set that is drawn from prompts are interleaved, so every shard has all; others keep their source's
@@ -36,12 +36,12 @@ def shard_positions(spec: MadeDataset, shard: int) -> list[Any]:
     return list(rows)
 
 
-def shard_count(spec: MadeDataset) -> int:
+def shard_count(spec: DerivedDataset) -> int:
     """How many shards the data set has."""
     return -(-spec.images // spec.rows_per_shard)
 
 
-class ShardPainter:
+class ShardGenerator:
     """A Ray Data actor that turns shard numbers into shard files, and returns what became of each as JSON.
 
     A result is {"record": the manifest's record, "seconds": what it took, "left_out": style pictures that cannot be
@@ -51,7 +51,7 @@ class ShardPainter:
 
     def __init__(
         self,
-        spec: MadeDataset,
+        spec: DerivedDataset,
         folder: Path,
         device: str,
         source: Path | None = None,
@@ -59,7 +59,7 @@ class ShardPainter:
     ) -> None:
         import torch
 
-        from datagen.generation.generators import painter_for
+        from datagen.generation.generators import generator_for
 
         if device == "cpu":
             # One process a core with one thread each is faster than threads that share cores.
@@ -69,7 +69,7 @@ class ShardPainter:
         try:
             if shared and spec.made_from:
                 source = shared.bring_dataset(spec.made_from[0])
-            self._painter = painter_for(spec, device, source)
+            self._generator = generator_for(spec, device, source)
         except InputError as error:
             self._refused = str(error)
 
@@ -98,13 +98,13 @@ class ShardPainter:
         record = asdict(write_shard(path, rows, self._spec.class_names))
         if self._shared:
             self._shared.send(path)
-        left_out = getattr(self._painter, "left_out", {})
+        left_out = getattr(self._generator, "left_out", {})
         return {"record": record, "seconds": time.monotonic() - started, "left_out": left_out}
 
     def _drawn(self, positions: Sequence[Any]) -> tuple[list[ImageRow], list[str]]:
         """The images, and those that cannot be drawn: found by halves."""
         try:
-            return self._painter.draw(positions), []
+            return self._generator.draw(positions), []
         except InputError:
             raise
         except Exception as error:

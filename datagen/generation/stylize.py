@@ -127,7 +127,7 @@ class StyleLibrary:
         return name in self._usable
 
 
-class StylePainter:
+class StyleGenerator:
     """Makes the images of a stylized data set.
 
     On a CPU the pixels of an image depend on the spec, the network and the source image alone, bit for bit.

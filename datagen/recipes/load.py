@@ -23,8 +23,8 @@ from datagen.core.settings import Setting, nearest, parsed, settings_of, split_a
 from datagen.datasets.shards import MANIFEST, read_manifest
 from datagen.datasets.spec import (
     DatasetSpec,
+    DerivedDataset,
     GeneratedDataset,
-    MadeDataset,
     OracleDataset,
     RealDataset,
     StylizedDataset,
@@ -61,7 +61,7 @@ class RecipeFile:
     source_images: int = 1
 
     @property
-    def spec_class(self) -> type[MadeDataset]:
+    def spec_class(self) -> type[DerivedDataset]:
         """The class of the set's spec."""
         if isinstance(self.recipe, StyleRecipe):
             return StylizedDataset
@@ -106,7 +106,7 @@ def load_recipe(name: str) -> RecipeFile:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{path} cannot be run ({type(error).__name__}: {error}). Mend it.") from error
+        raise InputError(f"{path} cannot be run ({type(error).__name__}: {error}). Fix it.") from error
     return _checked_file(path.stem, module)
 
 
@@ -137,7 +137,7 @@ def _named(classes: Sequence[Any]) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
-def make_spec(file: RecipeFile, assignments: Sequence[str] = (), *, download: bool = False) -> MadeDataset:
+def make_spec(file: RecipeFile, assignments: Sequence[str] = (), *, download: bool = False) -> DerivedDataset:
     """The spec of a recipe's set with `key=value` assignments applied.
 
     Args:

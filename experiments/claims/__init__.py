@@ -1,1 +1,5 @@
-"""What the papers claim, as checks that a study runs over its results."""
+"""What the papers claim, sentence by sentence, to be checked against what was measured.
+
+May import `orchestrator.claims`.
+Start reading with `papers.py`.
+"""

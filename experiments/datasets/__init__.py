@@ -1,1 +1,5 @@
-"""Recipes of the papers' synthetic data sets, one file each; scales name them."""
+"""Recipes of data sets, one file each, for scales and for `python -m datagen.generate`.
+
+May import `datagen.recipes`, and each other.
+Start reading with `pocket.py`.
+"""

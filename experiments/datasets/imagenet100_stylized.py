@@ -10,10 +10,10 @@ from datagen.recipes.recipe import StyleRecipe
 
 RECIPE = StyleRecipe(
     network=Path("models/adain"),
-    styles=Path("models/painter-by-numbers"),
+    styles=Path("models/generator-by-numbers"),
     hint=(
         "Put vgg_normalised.pth and decoder.pth of naoto0804/pytorch-AdaIN (release v0.0.0) in models/adain, and "
-        "pictures, such as Kaggle's Painter by Numbers, in models/painter-by-numbers."
+        "pictures, such as Kaggle's Painter by Numbers, in models/generator-by-numbers."
     ),
     settings={"alpha": 1.0, "width": 224, "height": 224, "image_format": "png"},
 )

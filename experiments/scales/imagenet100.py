@@ -29,7 +29,7 @@ SCALE = Scale(
     recipe={
         "model": "resnet50",
         "image_size": 224,
-        "views": "dino_multicrop",
+        "augmentation": "dino_multicrop",
         "epochs": 100,
         "warmup_epochs": 10,
         "batch_size": 256,

@@ -28,7 +28,7 @@ SCALE = Scale(
     recipe={
         "model": "tiny_vit_5m_224",
         "image_size": 224,
-        "views": "dino_multicrop",
+        "augmentation": "dino_multicrop",
         "epochs": 100,
         "warmup_epochs": 10,
         "batch_size": 32,

@@ -33,7 +33,7 @@ SCALE = Scale(
     recipe={
         "model": "resnet50_slim",
         "image_size": 32,
-        "views": "pytorch_example",
+        "augmentation": "pytorch_example",
         "minimum_crop": 0.6,
         "local_size": 16,
         "local_crops": 2,

@@ -28,7 +28,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
     """The plan as plain values: study, scale, seconds, artifacts (needed before needing), trials, dropped points.
 
     An artifact's action is "run", "reuse", or "import" if only the user can provide it; `needs` are the fingerprints of
-    what it is made from. `lacking` says what the user must provide first.
+    what it is made from. `missing` says what the user must provide first.
     """
     return {
         "study": plan.study.name,
@@ -36,7 +36,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "seconds": round(plan.seconds(), 1),
         "seconds_without_shared_trunks": round(plan.seconds_alone(), 1),
         "seconds_without_sharing": round(plan.seconds_unshared(), 1),
-        "lacking": list(plan.lacking),
+        "missing": list(plan.missing_inputs),
         "dropped": dict(plan.dropped),
         "artifacts": [_artifact(plan, spec) for spec in plan.artifacts],
         "trials": [
@@ -96,7 +96,7 @@ def show_plan(plan: Plan, slots: int, console: Console) -> None:
         )
     for reason, points in plan.dropped.items():
         console.print(f"Dropped {points}: {reason}.", highlight=False)
-    for sentence in plan.lacking:
+    for sentence in plan.missing_inputs:
         console.print(f"Missing: {sentence}", style="yellow", highlight=False)
     if plan.missing():
         console.print(_cost(plan, slots), highlight=False)

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.execution.messages import ImagesDrawn
-from orchestrator.planning.plan import Work
+from orchestrator.planning.plan import Task
 from trainables.report import EpochReport
 
 HEARTBEAT_SECONDS = 5.0
@@ -24,14 +24,14 @@ HEARTBEAT_SECONDS = 5.0
 class Progress:
     """Shows the running works of a plan; use as a context manager and as a watcher of `run_plan`."""
 
-    def __init__(self, work: Sequence[Work], console: Console) -> None:
+    def __init__(self, task: Sequence[Task], console: Console) -> None:
         self._console = console
         self._share: dict[str, float] = {}
         self._seconds: dict[str, float] = {}
-        # Sums over all works, kept up to date: with thousands of works to add them up for each line took longer than
-        # the works.
+        # Sums over all tasks, kept up to date: with thousands of tasks to add them up for each line took longer than
+        # the tasks.
         self._done, self._total, self._ended = 0.0, 0.0, 0
-        self.works_added(work)
+        self.tasks_added(task)
         self._status: dict[str, str] = {}
         self._started = time.monotonic()
         self._last_line = time.monotonic()
@@ -50,73 +50,73 @@ class Progress:
         if self._console.is_terminal:
             self._live.stop()
 
-    def works_added(self, works: Sequence[Work]) -> None:
+    def tasks_added(self, tasks: Sequence[Task]) -> None:
         """Counts further works in."""
-        for item in works:
+        for item in tasks:
             self._expect(item, 0.0)
 
-    def work_stopped(self, work: Work, epoch: int) -> None:
-        """Shows that a search stopped the work."""
-        self._status.pop(work.title, None)
-        self._reach(work.title, 1.0)
-        self._line(f"{work.title}: stopped after epoch {epoch}, others with as many images do better")
+    def task_stopped(self, task: Task, epoch: int) -> None:
+        """Shows that a search stopped the task."""
+        self._status.pop(task.title, None)
+        self._reach(task.title, 1.0)
+        self._line(f"{task.title}: stopped after epoch {epoch}, others with as many images do better")
 
-    def work_started(self, work: Work) -> None:
+    def task_started(self, task: Task) -> None:
         """Shows the work as starting."""
-        self._status[work.title] = "starting"
-        self._line(f"{work.title}: started")
+        self._status[task.title] = "starting"
+        self._line(f"{task.title}: started")
 
-    def work_progressed(self, work: Work, progress: Any) -> None:
+    def task_progressed(self, task: Task, progress: Any) -> None:
         """Shows images drawn, or epoch and top-1."""
         if isinstance(progress, ImagesDrawn):
             share, text = progress.done / progress.total, f"{progress.done} of {progress.total} images"
         else:
             share, text = progress.epoch / progress.epochs, _epoch_text(progress)
-        self._reach(work.title, share)
-        self._status[work.title] = text
-        self._line(f"{work.title}: {text}")
+        self._reach(task.title, share)
+        self._status[task.title] = text
+        self._line(f"{task.title}: {text}")
 
-    def work_retried(self, work: Work, reason: str, pause: float) -> None:
-        """Says why a work starts again."""
-        self._status.pop(work.title, None)
+    def task_retried(self, task: Task, reason: str, pause: float) -> None:
+        """Says why a task starts again."""
+        self._status.pop(task.title, None)
         self._console.print(
-            f"[yellow]{work.title}:[/yellow] {reason}; it goes on in {pause:.0f} s.", highlight=False, soft_wrap=True
+            f"[yellow]{task.title}:[/yellow] {reason}; it goes on in {pause:.0f} s.", highlight=False, soft_wrap=True
         )
 
-    def work_split(self, work: Work, pieces: Sequence[Work], reason: str) -> None:
+    def task_split(self, task: Task, pieces: Sequence[Task], reason: str) -> None:
         """Says that a cohort was divided; its pieces go on from where it was."""
-        self._status.pop(work.title, None)
-        share = self._share.get(work.title, 0.0)
-        self._forget(work.title)
+        self._status.pop(task.title, None)
+        share = self._share.get(task.title, 0.0)
+        self._forget(task.title)
         for piece in pieces:
             self._expect(piece, share)
         names = " and ".join(piece.title for piece in pieces)
         self._console.print(
-            f"[yellow]{work.title}:[/yellow] {reason}; it goes on as {names}.", highlight=False, soft_wrap=True
+            f"[yellow]{task.title}:[/yellow] {reason}; it goes on as {names}.", highlight=False, soft_wrap=True
         )
 
-    def work_ended(self, work: Work, failure: str | None) -> None:
-        """Shows the end of a work; a failure stays on the screen."""
-        self._status.pop(work.title, None)
-        self._reach(work.title, 1.0)
+    def task_ended(self, task: Task, failure: str | None) -> None:
+        """Shows the end of a task; a failure stays on the screen."""
+        self._status.pop(task.title, None)
+        self._reach(task.title, 1.0)
         if failure:
-            self._console.print(f"[red]{work.title} failed:[/red] {failure}", highlight=False)
+            self._console.print(f"[red]{task.title} failed:[/red] {failure}", highlight=False)
         else:
-            self._line(f"{work.title}: done")
+            self._line(f"{task.title}: done")
 
     def fraction(self) -> float:
         """The share of the estimated time that is done, 0..1."""
         return min(1.0, self._done / self._total) if self._total else 1.0
 
-    def _expect(self, work: Work, share: float) -> None:
+    def _expect(self, task: Task, share: float) -> None:
         """Counts a work in of which a share is done."""
-        self._forget(work.title)
-        self._share[work.title], self._seconds[work.title] = 0.0, max(work.seconds, 1e-9)
-        self._total += self._seconds[work.title]
-        self._reach(work.title, share)
+        self._forget(task.title)
+        self._share[task.title], self._seconds[task.title] = 0.0, max(task.seconds, 1e-9)
+        self._total += self._seconds[task.title]
+        self._reach(task.title, share)
 
     def _reach(self, title: str, share: float) -> None:
-        """Notes how much of a work is done, 0..1."""
+        """Notes how much of a task is done, 0..1."""
         if title in self._share:
             before, self._share[title] = self._share[title], share
             self._done += (share - before) * self._seconds[title]
@@ -158,7 +158,7 @@ class Progress:
         if not self._status:
             table.add_row("workers are starting", "")
         elapsed = duration(time.monotonic() - self._started)
-        footer = Text(f"{self._ended} of {len(self._share)} works done, {elapsed} so far, {self._remaining()}")
+        footer = Text(f"{self._ended} of {len(self._share)} tasks done, {elapsed} so far, {self._remaining()}")
         return Group(table, footer, ProgressBar(total=1.0, completed=self.fraction(), width=60))
 
 

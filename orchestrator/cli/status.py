@@ -14,7 +14,7 @@ from rich.table import Table
 
 from orchestrator.cli.progress import duration
 from orchestrator.execution.messages import ImagesDrawn
-from orchestrator.planning.plan import Plan, Work
+from orchestrator.planning.plan import Plan, Task
 from orchestrator.storage.store import Store
 from trainables.report import EpochReport
 from trainables.spec import TrainingSpec
@@ -40,41 +40,41 @@ class StatusFile:
     def __exit__(self, *exception: object) -> None:
         self._write(now=True)
 
-    def work_started(self, work: Work) -> None:
-        """Notes the work's artifacts as running."""
-        for spec in work.makes:
-            self._running.setdefault(spec.fingerprint, {"title": work.title})
+    def task_started(self, task: Task) -> None:
+        """Notes the task's artifacts as running."""
+        for spec in task.makes:
+            self._running.setdefault(spec.fingerprint, {"title": task.title})
         self._write()
 
-    def work_progressed(self, work: Work, progress: Any) -> None:
+    def task_progressed(self, task: Task, progress: Any) -> None:
         """Notes epoch and top-1, or the images drawn."""
         if isinstance(progress, ImagesDrawn):
-            for spec in work.makes:
-                self._running[spec.fingerprint] = {"title": work.title, "done": progress.done, "total": progress.total}
+            for spec in task.makes:
+                self._running[spec.fingerprint] = {"title": task.title, "done": progress.done, "total": progress.total}
         elif isinstance(progress, EpochReport):
             for fingerprint, row in progress.trials.items():
                 epochs = {"epoch": progress.epoch, "epochs": progress.epochs, "top1": row.get("top1")}
-                self._running[fingerprint] = {"title": work.title, **epochs}
+                self._running[fingerprint] = {"title": task.title, **epochs}
             for fingerprint, reason in progress.failures.items():
                 self._failed[fingerprint] = reason
         self._write()
 
-    def work_retried(self, work: Work, reason: str, pause: float) -> None:
-        """The last epochs stay: the work goes on from them."""
+    def task_retried(self, task: Task, reason: str, pause: float) -> None:
+        """The last epochs stay: the task goes on from them."""
 
-    def work_split(self, work: Work, pieces: Sequence[Work], reason: str) -> None:
+    def task_split(self, task: Task, pieces: Sequence[Task], reason: str) -> None:
         """The last epochs stay: the pieces go on from them."""
 
-    def works_added(self, works: Sequence[Work]) -> None:
+    def tasks_added(self, tasks: Sequence[Task]) -> None:
         """Nothing yet: they are noted when they start."""
 
-    def work_stopped(self, work: Work, epoch: int) -> None:
-        """The work runs no more."""
-        self.work_ended(work, None)
+    def task_stopped(self, task: Task, epoch: int) -> None:
+        """The task runs no more."""
+        self.task_ended(task, None)
 
-    def work_ended(self, work: Work, failure: str | None) -> None:
+    def task_ended(self, task: Task, failure: str | None) -> None:
         """Notes failures; what is done is in the store."""
-        for spec in work.makes:
+        for spec in task.makes:
             self._running.pop(spec.fingerprint, None)
             if failure is not None:
                 self._failed[spec.fingerprint] = failure

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import ray
 
 from datagen.core.errors import InputError
-from orchestrator.planning.plan import Work
+from orchestrator.planning.plan import Task
 
 
 @dataclass(frozen=True)
@@ -50,21 +50,21 @@ class Cluster:
         """GPUs of one worker; 0 where there are none."""
         return self.gpus_per_worker if self.gpus else 0.0
 
-    def check_room(self, work: Work) -> None:
+    def check_slots(self, task: Task) -> None:
         """Refuses a training with more workers than fit.
 
         Raises:
             InputError: it says what the training needs and what there is.
         """
-        if work.workers > self.slots:
+        if task.workers > self.slots:
             kind = "GPUs" if self.gpus else "CPUs"
-            needed = work.workers * (self.gpus_per_worker if self.gpus else self.worker_cpus)
-            raise InputError(f"workers={work.workers} needs {needed:g} {kind}, but the cluster has {self.slots}.")
+            needed = task.workers * (self.gpus_per_worker if self.gpus else self.worker_cpus)
+            raise InputError(f"workers={task.workers} needs {needed:g} {kind}, but the cluster has {self.slots}.")
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What one work may use: the store's location, the actors of a generation, and the GPUs and CPUs of one worker."""
+    """What one task may use: the store's location, the actors of a generation, and the GPUs and CPUs of one worker."""
 
     store: str
     generators: int

@@ -24,7 +24,7 @@ def train_and_publish(
     members: tuple[TrainingSpec, ...],
     store: Store,
     report: Callable[[object], None],
-    world: Any = None,
+    context: Any = None,
     *,
     gpu_share: float = 1.0,
 ) -> dict[str, str]:
@@ -34,7 +34,7 @@ def train_and_publish(
         members: the cohort.
         store: where data and base are, and the results go.
         report: called with an `EpochReport` after every epoch, which also tells what the epoch has used.
-        world: a `trainables.distributed.World`; by default alone on this process's device.
+        context: a `trainables.distributed.DistributedContext`; by default alone on this process's device.
         gpu_share: the part of a GPU, 0..1, that is this process's: its memory, and for the record of what was used.
 
     Returns:
@@ -48,14 +48,14 @@ def train_and_publish(
     from safetensors.torch import load_file, save_file
 
     from trainables.checkpoint import CohortCheckpoint
-    from trainables.distributed import World
+    from trainables.distributed import DistributedContext
     from trainables.loop import train_cohort
     from trainables.memory.budget import meter_of
     from trainables.models.networks import timm_checkpoint
 
-    if world is None:
-        world = World(device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    if world.device.type == "cpu":
+    if context is None:
+        context = DistributedContext(device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    if context.device.type == "cpu":
         # One process a core with one thread each: two threads were slower than one (reference/pocket.md, Threads).
         torch.set_num_threads(1)
     spec, source = members[0], None
@@ -68,19 +68,19 @@ def train_and_publish(
             raise InputError(f"Its base, {spec.source.title}, failed: {reason}.")
         source = load_file(store.model_folder(spec.source) / "weights.safetensors")
     checkpoint = CohortCheckpoint(store.partial_folder(spec.cohort))
-    with _measured(members, store, world, report, gpu_share) as (measured, usage):
+    with _measured(members, store, context, report, gpu_share) as (measured, usage):
         results = train_cohort(
             members,
             _images(store, spec.train),
             _images(store, spec.validation),
             source,
-            world=world,
+            context=context,
             folders=_folders(store, spec),
             checkpoint=checkpoint,
             report=measured,
-            meter=meter_of(world.device, gpu_share),
+            meter=meter_of(context.device, gpu_share),
         )
-    if world.rank == 0:
+    if context.rank == 0:
         for result in results:
             store.publish_model(
                 result.spec,
@@ -99,7 +99,7 @@ def train_and_publish(
 def _measured(
     members: tuple[TrainingSpec, ...],
     store: Store,
-    world: Any,
+    context: Any,
     report: Callable[[object], None],
     gpu_share: float,
 ) -> Iterator[tuple[Callable[[EpochReport], None], dict[str, dict[str, float]]]]:
@@ -108,16 +108,16 @@ def _measured(
 
     fingerprints = [spec.fingerprint for spec in members]
     usage = store.read_usage(members[0].cohort, fingerprints)
-    meter = Meter(world.device.index or 0 if world.device.type == "cuda" else None, gpu_share)
+    meter = Meter(context.device.index or 0 if context.device.type == "cuda" else None, gpu_share)
 
     def measured(progress: EpochReport) -> None:
         used = meter.take()
-        if world.size > 1:
+        if context.size > 1:
             mine = [used.get(key, 0.0) for key in MEASURED]
-            means = world.mean(torch.tensor(mine, dtype=torch.float64, device=world.device)).tolist()
+            means = context.mean(torch.tensor(mine, dtype=torch.float64, device=context.device)).tolist()
             mean = dict(zip(MEASURED, means, strict=True))
-            used = {key: mean[key] * (world.size if key in TOTALS else 1) for key in used}
-        if world.rank == 0:
+            used = {key: mean[key] * (context.size if key in TOTALS else 1) for key in used}
+        if context.rank == 0:
             add_up(usage, progress, used)
             store.write_usage(members[0].cohort, fingerprint_of(sorted(fingerprints))[:16], usage)
             store.keep_unfinished(members[0].cohort)

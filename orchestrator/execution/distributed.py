@@ -11,12 +11,12 @@ from ray.tune.integration.ray_train import TuneReportCallback
 
 from orchestrator.execution.cluster import Resources
 from orchestrator.execution.cohort import train_and_publish
-from orchestrator.execution.logs import log_name, work_log
-from orchestrator.planning.plan import Work
+from orchestrator.execution.logs import log_name, task_log
+from orchestrator.planning.plan import Task
 from orchestrator.storage.remote_store import store_at
 
 
-def train_with_ray_train(work: Work, resources: Resources) -> None:
+def train_with_ray_train(task: Task, resources: Resources) -> None:
     """Runs inside a Tune trial: starts the workers, relays their reports, and returns when the cohort is published.
 
     The workers talk through NCCL if this machine has CUDA, else through gloo: a cluster may declare GPUs that torch
@@ -29,41 +29,41 @@ def train_with_ray_train(work: Work, resources: Resources) -> None:
     per_worker = {"CPU": resources.cpus_per_worker} | ({"GPU": resources.gpus_per_worker} if use_gpu else {})
     TorchTrainer(
         _train_on_worker,
-        train_loop_config={"work": work, "resources": resources},
+        train_loop_config={"task": task, "resources": resources},
         torch_config=TorchConfig(backend="nccl" if use_gpu and torch.cuda.is_available() else "gloo"),
         scaling_config=ray.train.ScalingConfig(
-            num_workers=work.workers, use_gpu=use_gpu, resources_per_worker=per_worker
+            num_workers=task.workers, use_gpu=use_gpu, resources_per_worker=per_worker
         ),
         run_config=ray.train.RunConfig(
             # A name of its own for every piece: two pieces of a cohort may train at once.
-            name=log_name(work),
+            name=log_name(task),
             storage_path=f"{resources.store}/partial/ray_train",
             callbacks=[TuneReportCallback()],
-            # The board retries, by cause. Without a limit on the controller, workers that never find room are waited
-            # for forever and in silence.
+            # The scheduler retries, by cause. Without a limit on the controller, workers that never find room are
+            # waited for forever and in silence.
             failure_config=ray.train.FailureConfig(max_failures=0, controller_failure_limit=5),
         ),
     ).fit()
 
 
 def _train_on_worker(config: dict[str, Any]) -> None:
-    from trainables.distributed import World
+    from trainables.distributed import DistributedContext
 
-    work: Work = config["work"]
+    task: Task = config["task"]
     resources: Resources = config["resources"]
     context = ray.train.get_context()
     device = get_device() if torch.cuda.is_available() or not resources.gpus_per_worker else torch.device("cpu")
-    world = World(context.get_world_rank(), context.get_world_size(), device)
+    world = DistributedContext(context.get_world_rank(), context.get_world_size(), device)
 
     store = store_at(resources.store)
-    with work_log(store, work, rank=world.rank + 1) as log:
+    with task_log(store, task, rank=world.rank + 1) as log:
 
         def report(progress: object) -> None:
             log.keep()
             ray.train.report({"report": progress})
 
         try:
-            train_and_publish(work.members, store, report, world, gpu_share=resources.gpu_share)
+            train_and_publish(task.members, store, report, world, gpu_share=resources.gpu_share)
         except Exception as error:
             log.say_error(error)
             raise

@@ -1,4 +1,4 @@
-"""Why a work failed, told from its exception: what a retry, a smaller cohort, or only the user can mend."""
+"""Why a task failed, told from its exception: what a retry, a smaller cohort, or only the user can fix."""
 
 from __future__ import annotations
 
@@ -8,15 +8,7 @@ import re
 from collections.abc import Iterator
 
 from datagen.core.errors import InputError
-
-INPUT = "input"
-"""The user's mistake or the full disk: tried again only when the user gives the command again."""
-MEMORY = "memory"
-"""The accelerator's memory is too small for the cohort: pieces of it may fit."""
-LOST = "lost"
-"""A process, a node, a connection or a file was lost: tried again."""
-ERROR = "error"
-"""Anything else: the same code on the same data would raise it again."""
+from orchestrator.execution.messages import FailureKind
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _MEMORY_TEXTS = ("CUDA out of memory", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED")
@@ -38,36 +30,40 @@ _LOST_NAMES = frozenset(
 _LOST_TEXTS = ("Connection closed by peer", "Connection reset by peer", "Connection refused", "NCCL error")
 
 
-def understand(error: BaseException) -> tuple[str, str, str]:
-    """The cause of an exception, a sentence about it, and the fingerprint of the trial at fault ("" if unknown).
+def understand(error: BaseException) -> tuple[FailureKind, str, str]:
+    """The kind of failure, a sentence about it, and the fingerprint of the trial at fault ("" if unknown).
 
-    All exceptions that it wraps count, also those of several workers: what only the user can mend comes first.
+    All exceptions that it wraps count, also those of several workers: what only the user can fix comes first.
     """
     found = list(_wrapped(error))[::-1]  # The innermost says it most plainly.
     for item in found:
         if isinstance(item, InputError):
-            return INPUT, str(item), ""
+            return FailureKind.INPUT, str(item), ""
         if (number := _system_error(item)) in _FULL:
             name = getattr(item, "filename", None)
             where = f" ({name})" if name else ""
-            return INPUT, f"{os.strerror(number)}{where}. Free space, then give the same command again: it goes on.", ""
+            return (
+                FailureKind.INPUT,
+                f"{os.strerror(number)}{where}. Free space, then give the same command again: it goes on.",
+                "",
+            )
     for item in found:
-        if hasattr(item, "pieces_needed"):
-            return MEMORY, str(item), ""
+        if hasattr(item, "parts_needed"):
+            return FailureKind.MEMORY, str(item), ""
         if _is_memory(item):
-            return MEMORY, "the GPU's memory is too small", ""
+            return FailureKind.MEMORY, "the GPU's memory is too small", ""
     for item in found:
         if (trial := getattr(item, "fingerprint_at_fault", "")) and not _is_lost(item):
-            return ERROR, str(item), trial
+            return FailureKind.ERROR, str(item), trial
     for item in found:
         if _is_lost(item):
-            return LOST, describe(item), ""
-    return ERROR, describe(found[0]), ""
+            return FailureKind.LOST, describe(item), ""
+    return FailureKind.ERROR, describe(found[0]), ""
 
 
-def pieces_needed(error: BaseException) -> int:
+def parts_needed(error: BaseException) -> int:
     """In how many pieces a cohort fits that was too large for the memory: as it was planned, else halves."""
-    return max((getattr(item, "pieces_needed", 2) for item in _wrapped(error)), default=2)
+    return max((getattr(item, "parts_needed", 2) for item in _wrapped(error)), default=2)
 
 
 def describe(error: BaseException) -> str:

@@ -1,6 +1,6 @@
-"""What a work's processes said, kept in the store for those that failed: `--logs TRIAL` prints it.
+"""What a task's processes said, kept in the store for those that failed: `--logs TRIAL` prints it.
 
-A log is written as the work goes, so that it survives a killed process, and removed when all of the work's trials end
+A log is written as the task goes, so that it survives a killed process, and removed when all of the task's trials end
 well. Its first line says whose it is.
 """
 
@@ -21,17 +21,17 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from datagen.core.identity import fingerprint_of
-from orchestrator.planning.plan import Work
+from orchestrator.planning.plan import Task
 from orchestrator.storage.store import Store
 
 
-def log_name(work: Work) -> str:
-    """The name of a work's log: the same for every attempt."""
-    return fingerprint_of(sorted(spec.fingerprint for spec in work.makes))[:16]
+def log_name(task: Task) -> str:
+    """The name of a task's log: the same for every attempt."""
+    return fingerprint_of(sorted(spec.fingerprint for spec in task.makes))[:16]
 
 
-class WorkLog:
-    """The log of one work, one process: a text file in the store that several attempts append to."""
+class TaskLog:
+    """The log of one task, one process: a text file in the store that several attempts append to."""
 
     def __init__(self, file: TextIO, keep: Callable[[], None] = lambda: None) -> None:
         self._file, self.keep = file, keep
@@ -51,7 +51,7 @@ class WorkLog:
 
 
 class _Handler(logging.Handler):
-    def __init__(self, log: WorkLog) -> None:
+    def __init__(self, log: TaskLog) -> None:
         super().__init__(logging.WARNING)
         self._log = log
 
@@ -60,20 +60,20 @@ class _Handler(logging.Handler):
 
 
 @contextmanager
-def work_log(store: Store, work: Work, rank: int = 0) -> Iterator[WorkLog]:
+def task_log(store: Store, task: Task, rank: int = 0) -> Iterator[TaskLog]:
     """Opens the log of a work for this process; warnings, log records and crashes of the process go there too."""
-    about = {"title": work.title, "fingerprints": [spec.fingerprint for spec in work.makes]}
-    name = f"{log_name(work)}.{rank}"
+    about = {"title": task.title, "fingerprints": [spec.fingerprint for spec in task.makes]}
+    name = f"{log_name(task)}.{rank}"
     try:
         file = store.open_log(name, json.dumps(about))
     except OSError:
         file = open(os.devnull, "w")
-    log = WorkLog(file, functools.partial(store.keep_log, name))
+    log = TaskLog(file, functools.partial(store.keep_log, name))
     handler, show = _Handler(log), warnings.showwarning
     logging.getLogger().addHandler(handler)
     warnings.showwarning = lambda message, category, *where, **more: log.say(f"{category.__name__}: {message}")
     faulthandler.enable(file)
-    log.say(f"started on {socket.gethostname()}, process {os.getpid()}: {work.title}")
+    log.say(f"started on {socket.gethostname()}, process {os.getpid()}: {task.title}")
     try:
         yield log
     finally:
@@ -95,6 +95,6 @@ def logs_of(store: Store, fingerprint: str) -> Iterator[tuple[str, str]]:
             yield str(about.get("title", "")), text
 
 
-def forget(store: Store, work: Work) -> None:
-    """Removes a work's log."""
-    store.remove_logs(log_name(work))
+def forget(store: Store, task: Task) -> None:
+    """Removes a task's log."""
+    store.remove_logs(log_name(task))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 
 @dataclass(frozen=True)
@@ -13,15 +14,28 @@ class ImagesDrawn:
     total: int
 
 
+class FailureKind(StrEnum):
+    """Why a task failed, by what helps."""
+
+    INPUT = "input"
+    """The user's mistake or the full disk: tried again only when the user gives the command again."""
+    MEMORY = "memory"
+    """The accelerator's memory is too small for the cohort: parts of it may fit."""
+    LOST = "lost"
+    """A process, a node, a connection or a file was lost: tried again."""
+    ERROR = "error"
+    """Anything else: the same code on the same data would raise it again."""
+
+
 @dataclass(frozen=True)
-class WorkFailed:
-    """The work has failed: for one of the causes of `orchestrator.execution.failures`, with a sentence for the user.
+class TaskFailed:
+    """The task has failed: what kind of failure, and a sentence for the user.
 
     `trial` is the fingerprint of the one training at fault where it is known; its cohort goes on without it.
-    `pieces` is in how many a cohort that is too large for the memory is to go on.
+    `parts` is in how many a cohort that is too large for the memory is to go on.
     """
 
-    cause: str
+    kind: FailureKind
     reason: str
     trial: str = ""
-    pieces: int = 2
+    parts: int = 2

@@ -13,7 +13,7 @@ def prepare(address: str | None) -> None:
     settings = {
         "RAY_USAGE_STATS_ENABLED": "0",
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-        "TUNE_MAX_PENDING_TRIALS_PG": "64",  # processes that start at once; how many works wait for room the board says
+        "TUNE_MAX_PENDING_TRIALS_PG": "64",  # processes that start at once; the scheduler says how many wait
         "TUNE_GLOBAL_CHECKPOINT_S": "inf",  # Tune's own record of all trials, which nobody reads
         "TUNE_DISABLE_SIGINT_HANDLER": "1",  # it would stop in the middle of an epoch
         "RAY_AIR_NEW_OUTPUT": "0",  # its tables ignore verbose=0

@@ -1,6 +1,6 @@
-"""The board: which works of a plan wait, run, are done or have failed, and what becomes of one that did not end well.
+"""The scheduler: which tasks of a plan wait, run, are done or have failed, and what becomes of one that ended badly.
 
-A work whose process or files were lost is tried again after a pause, from its last epoch; a cohort that does not fit in
+A task whose process or files were lost is tried again after a pause, from its last epoch; a cohort that does not fit in
 the GPU's memory is divided; one trial that raises is taken out of its cohort. What a piece of a cohort continues from
 is the checkpoint of the whole.
 """
@@ -15,16 +15,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from orchestrator.execution.failures import LOST, MEMORY
-from orchestrator.execution.messages import WorkFailed
-from orchestrator.planning.partition import divided
-from orchestrator.planning.plan import Work, cohort_title
+from orchestrator.execution.messages import FailureKind, TaskFailed
+from orchestrator.planning.plan import Task, cohort_title
 from orchestrator.planning.search import DONE, FAILED, STOPPED, SearchRun
+from trainables.partition import branch_layers, partition
 from trainables.report import EpochReport
 from trainables.spec import TrainingSpec
 
 RETRY_PAUSES = (2.0, 10.0, 60.0)
-"""Seconds before a lost work is tried again; after as many losses without progress it has failed. A store or a node
+"""Seconds before a lost task is tried again; after as many losses without progress it has failed. A store or a node
 that is away for half a minute is outlasted."""
 AHEAD_SECONDS = 5.0
 """After so long without a start one training more than there is room for is handed out: it makes a cluster grow that
@@ -34,26 +33,26 @@ can, and uses a node that joins. No sooner: each costs Ray a placement group, in
 class Watcher(Protocol):
     """Is told what happens while a plan runs: the progress display, the status file and the MLflow tracker."""
 
-    def work_started(self, work: Work) -> None:
-        """A worker has taken up `work` (again, after a retry)."""
+    def task_started(self, task: Task) -> None:
+        """A worker has taken up `task` (again, after a retry)."""
 
-    def work_progressed(self, work: Work, progress: Any) -> None:
-        """`work` has reported an `EpochReport` or `ImagesDrawn`."""
+    def task_progressed(self, task: Task, progress: Any) -> None:
+        """`task` has reported an `EpochReport` or `ImagesDrawn`."""
 
-    def work_retried(self, work: Work, reason: str, pause: float) -> None:
-        """`work` was lost for the reason given and will start again after `pause` seconds."""
+    def task_retried(self, task: Task, reason: str, pause: float) -> None:
+        """`task` was lost for the reason given and will start again after `pause` seconds."""
 
-    def work_split(self, work: Work, pieces: Sequence[Work], reason: str) -> None:
-        """`work` goes on as `pieces`."""
+    def task_split(self, task: Task, pieces: Sequence[Task], reason: str) -> None:
+        """`task` goes on as `pieces`."""
 
-    def works_added(self, works: Sequence[Work]) -> None:
-        """A search has suggested further works."""
+    def tasks_added(self, tasks: Sequence[Task]) -> None:
+        """A search has suggested further tasks."""
 
-    def work_stopped(self, work: Work, epoch: int) -> None:
-        """A search has stopped `work` after an epoch, because others did better."""
+    def task_stopped(self, task: Task, epoch: int) -> None:
+        """A search has stopped `task` after an epoch, because others did better."""
 
-    def work_ended(self, work: Work, failure: str | None) -> None:
-        """`work` is done, or has failed for the reason given."""
+    def task_ended(self, task: Task, failure: str | None) -> None:
+        """`task` is done, or has failed for the reason given."""
 
 
 @dataclass
@@ -70,15 +69,15 @@ class Outcome:
     """What became of a plan's work.
 
     Attributes:
-        done: the works that ended well; a divided one is here as its pieces.
+        done: the tasks that ended well; a divided one is here as its pieces.
         failed: reasons by title.
         reasons: reasons by fingerprint of the training.
         splits: the cohorts that were divided.
         retries: how many starts were repeated.
-        interrupted: whether some work was neither done nor failed.
+        interrupted: whether some task was neither done nor failed.
     """
 
-    done: list[Work] = field(default_factory=list)
+    done: list[Task] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     splits: list[Split] = field(default_factory=list)
@@ -88,29 +87,29 @@ class Outcome:
 
 @dataclass(eq=False)
 class _Entry:
-    """A work on the board.
+    """A work on the scheduler.
 
     Attributes:
-        work: the work.
-        priority: seconds of the longest chain of works that begins with it.
+        work: the task.
+        priority: seconds of the longest chain of tasks that begins with it.
         losses: how often it was lost without progress.
         furthest: how far it came, epochs or images.
         not_before: when it may start again, by the monotonic clock.
-        lacks: what it needs and nobody has made yet.
+        missing: what it needs and nobody has made yet.
     """
 
-    work: Work
+    task: Task
     priority: float
     losses: int = 0
     furthest: float = 0.0
     not_before: float = 0.0
-    lacks: set[str] = field(default_factory=set)
+    missing: set[str] = field(default_factory=set)
 
 
 class _Waiting:
-    """The works that wait: those that lack something by what they lack, the others in order, by the room they take.
+    """The tasks that wait: those that lack something by what they lack, the others in order, by the room they take.
 
-    With thousands of works a look at each, whenever Ray asks for one, is what costs most.
+    With thousands of tasks a look at each, whenever Ray asks for one, is what costs most.
     """
 
     def __init__(self) -> None:
@@ -127,12 +126,12 @@ class _Waiting:
         return iter(self._entries.values())
 
     def add(self, entry: _Entry, made: Set[str], *, senior: bool = False) -> None:
-        """Adds a work after those of its own priority, or, as their senior, before them."""
+        """Adds a task after those of its own priority, or, as their senior, before them."""
         self._entries[id(entry)] = entry
-        entry.lacks = set(entry.work.needs - made)
-        for fingerprint in entry.lacks:
+        entry.missing = set(entry.task.needs - made)
+        for fingerprint in entry.missing:
             self._blocked[fingerprint].append(entry)
-        if not entry.lacks:
+        if not entry.missing:
             self._line_up(entry, senior)
 
     def _line_up(self, entry: _Entry, senior: bool) -> None:
@@ -140,10 +139,10 @@ class _Waiting:
             self._paused.append(entry)
         else:
             place = next(self._seniors if senior else self._juniors)
-            heapq.heappush(self._ready[_room(entry.work)], (-entry.priority, place, entry))
+            heapq.heappush(self._ready[_slots_taken(entry.task)], (-entry.priority, place, entry))
 
     def take(self, has_room: Callable[[int], bool]) -> _Entry | None:
-        """Removes the first work that lacks nothing, is not paused and for which there is room; None if none is."""
+        """Removes the first task that lacks nothing, is not paused and for which there is room; None if none is."""
         paused, self._paused = self._paused, []
         for entry in paused:
             self._line_up(entry, senior=True)
@@ -158,8 +157,8 @@ class _Waiting:
         """Lets those go on that have waited for these artifacts alone."""
         for fingerprint in fingerprints:
             for entry in self._blocked.pop(fingerprint, ()):
-                entry.lacks.discard(fingerprint)
-                if not entry.lacks and id(entry) in self._entries:
+                entry.missing.discard(fingerprint)
+                if not entry.missing and id(entry) in self._entries:
                     self._line_up(entry, senior=False)
 
     def give_up(self, fingerprints: Iterable[str]) -> list[_Entry]:
@@ -168,20 +167,20 @@ class _Waiting:
         return [entry for entry in lost if self._entries.pop(id(entry), None)]
 
 
-def _room(work: Work) -> int:
-    """What a work takes: 0 for a data set, whose actors Ray Data cares for; 1 training in Tune's process; or workers.
+def _slots_taken(task: Task) -> int:
+    """What a task takes: 0 for a data set, whose actors Ray Data cares for; 1 training in Tune's process; or workers.
 
-    The latter are started by the work's own process, which itself takes nothing.
+    The latter are started by the task's own process, which itself takes nothing.
     """
-    return work.workers if work.members else 0
+    return task.workers if task.members else 0
 
 
-class Board:
+class Scheduler:
     """Hands out works as soon as what they need exists, those first that the longest chain hangs on."""
 
     def __init__(
         self,
-        work: Sequence[Work],
+        tasks: Sequence[Task],
         slots: int,
         watchers: Sequence[Watcher],
         *,
@@ -189,10 +188,10 @@ class Board:
         pauses: Sequence[float] = RETRY_PAUSES,
         search: SearchRun | None = None,
     ) -> None:
-        chains = longest_chains(work)
+        chains = longest_chains(tasks)
         self._made: set[str] = set()
         self._waiting = _Waiting()
-        for item in work:
+        for item in tasks:
             self._waiting.add(_Entry(item, chains[id(item)]), self._made)
         self._running: dict[str, _Entry] = {}
         self._starting: set[str] = set()
@@ -213,128 +212,130 @@ class Board:
 
     @property
     def left(self) -> int:
-        """How many works are neither done nor failed."""
+        """How many tasks are neither done nor failed."""
         return len(self._waiting) + len(self._running) + (self._search.left if self._search else 0)
 
     def stop(self) -> None:
         """Hands out nothing more; what runs is to stop after its next report."""
         self.stopping = True
 
-    def running(self, trial_id: str) -> Work | None:
-        """The work that this trial of Tune's does."""
+    def running(self, trial_id: str) -> Task | None:
+        """The task that this trial of Tune's does."""
         entry = self._running.get(trial_id)
-        return entry.work if entry else None
+        return entry.task if entry else None
 
-    def next_ready(self, trial_id: str) -> Work | None:
-        """Takes the first work whose needs are met and whose pause is over; None if there is none now."""
+    def next_ready(self, trial_id: str) -> Task | None:
+        """Takes the first task whose needs are met and whose pause is over; None if there is none now."""
         if self.stopping:
             return None
-        work = self._take_ready(trial_id)
-        if work is None and self._searching and len(self._waiting) + len(self._running) < self._slots:
+        task = self._take_ready(trial_id)
+        if task is None and self._searching and len(self._waiting) + len(self._running) < self._slots:
             self._add_suggestion()
-            work = self._take_ready(trial_id)
-        return work
+            task = self._take_ready(trial_id)
+        return task
 
     def _released(self, trial_id: str) -> _Entry | None:
         self._starting.discard(trial_id)
         return self._running.pop(trial_id, None)
 
     def _add_suggestion(self) -> None:
-        """Puts what a search suggests next on the board: never more than can run, for results guide suggestions."""
+        """Puts what a search suggests next on the scheduler: never more than can run, for results guide suggestions."""
         assert self._search is not None
-        known = {spec.fingerprint for entry in (*self._waiting, *self._running.values()) for spec in entry.work.makes}
-        works = [item for item in self._search.ask() if not {spec.fingerprint for spec in item.makes} & known]
-        chains = longest_chains(works)
-        for item in works:
+        known = {spec.fingerprint for entry in (*self._waiting, *self._running.values()) for spec in entry.task.makes}
+        tasks = [item for item in self._search.ask() if not {spec.fingerprint for spec in item.makes} & known]
+        chains = longest_chains(tasks)
+        for item in tasks:
             self._wait(_Entry(item, chains[id(item)]))
-        self._tell("works_added", works)
+        self._tell("tasks_added", tasks)
 
-    def _take_ready(self, trial_id: str) -> Work | None:
+    def _take_ready(self, trial_id: str) -> Task | None:
         entry = self._waiting.take(self._has_room)
         if entry is None:
             return None
         self._running[trial_id] = entry
         self._starting.add(trial_id)
-        return entry.work
+        return entry.task
 
     def _has_room(self, room: int) -> bool:
-        """Whether a work that takes `room` may be handed out.
+        """Whether a task that takes `room` may be handed out.
 
         Two distributed trainings that each hold a part of the cluster would wait for each other for ever. Trainings in
         Tune's process wait for their turn there: one may be handed out ahead, see `AHEAD_SECONDS`.
         """
         if room == 0:
             return True
-        taken = sum(taken for entry in self._running.values() if ((taken := _room(entry.work)) == 1) == (room == 1))
+        taken = sum(
+            taken for entry in self._running.values() if ((taken := _slots_taken(entry.task)) == 1) == (room == 1)
+        )
         idle = not self._starting and time.monotonic() - self._last_start > AHEAD_SECONDS
         return taken + room <= self._slots or (room == 1 and idle)
 
     def started(self, trial_id: str) -> None:
-        """A worker has taken up the work."""
+        """A worker has taken up the task."""
         self._last_start = time.monotonic()
         self._starting.discard(trial_id)
         if entry := self._running.get(trial_id):
-            self._tell("work_started", entry.work)
+            self._tell("task_started", entry.task)
 
     def progressed(self, trial_id: str, progress: Any) -> None:
-        """The work has reported."""
+        """The task has reported."""
         if entry := self._running.get(trial_id):
             if (reached := _reached(progress)) > entry.furthest:
                 entry.furthest, entry.losses = reached, 0
-            self._tell("work_progressed", entry.work, progress)
+            self._tell("task_progressed", entry.task, progress)
 
     def done(self, trial_id: str) -> None:
-        """The work has ended well."""
+        """The task has ended well."""
         if entry := self._released(trial_id):
-            made = {spec.fingerprint for spec in entry.work.makes}
+            made = {spec.fingerprint for spec in entry.task.makes}
             self._made |= made
             self._waiting.made(made)
-            self.outcome.done.append(entry.work)
-            self._settle(entry.work, DONE)
-            self._tell("work_ended", entry.work, None)
+            self.outcome.done.append(entry.task)
+            self._settle(entry.task, DONE)
+            self._tell("task_ended", entry.task, None)
 
     def stops_early(self, trial_id: str, epoch: int) -> None:
-        """The work was stopped by its search: it is not finished, and not to be."""
+        """The task was stopped by its search: it is not finished, and not to be."""
         if entry := self._released(trial_id):
-            self._settle(entry.work, STOPPED)
-            self._tell("work_stopped", entry.work, epoch)
+            self._settle(entry.task, STOPPED)
+            self._tell("task_stopped", entry.task, epoch)
 
-    def _settle(self, work: Work, state: str) -> None:
+    def _settle(self, task: Task, state: str) -> None:
         if self._search is not None:
-            self._search.ended(work, state)
+            self._search.ended(task, state)
 
-    def is_searched(self, work: Work) -> bool:
-        """Whether the work is a single training that a search tries, and may stop."""
-        if self._search is None or len(work.members) != 1:
+    def is_searched(self, task: Task) -> bool:
+        """Whether the task is a single training that a search tries, and may stop."""
+        if self._search is None or len(task.members) != 1:
             return False
-        return work.members[0].fingerprint in self._search.fingerprints
+        return task.members[0].fingerprint in self._search.fingerprints
 
     def put_back(self, trial_id: str) -> None:
-        """The work was stopped, or not even started: it waits again."""
+        """The task was stopped, or not even started: it waits again."""
         if entry := self._released(trial_id):
             self._wait(entry)
 
-    def failed(self, trial_id: str, failure: WorkFailed) -> None:
-        """The work has failed: it is tried again, divided, or given up, by the cause."""
+    def failed(self, trial_id: str, failure: TaskFailed) -> None:
+        """The task has failed: it is tried again, divided, or given up, by the cause."""
         entry = self._released(trial_id)
         if entry is None:
             return
-        members = entry.work.members
+        members = entry.task.members
         at_fault = [spec for spec in members if spec.fingerprint == failure.trial]
-        if failure.cause == LOST and entry.losses < len(self._pauses):
+        if failure.kind == FailureKind.LOST and entry.losses < len(self._pauses):
             self._retry(entry, failure.reason)
-        elif failure.cause == LOST:
-            self._give_up(entry.work, f"{failure.reason}, {entry.losses + 1} times without progress")
-        elif failure.cause == MEMORY and len(members) > 1:
-            self._divide(entry, divided(members, failure.pieces), failure.reason)
-        elif failure.cause == MEMORY:
-            self._give_up(entry.work, f"{failure.reason} for this training alone. Choose a smaller batch_size.")
+        elif failure.kind == FailureKind.LOST:
+            self._give_up(entry.task, f"{failure.reason}, {entry.losses + 1} times without progress")
+        elif failure.kind == FailureKind.MEMORY and len(members) > 1:
+            self._divide(entry, partition(members, failure.parts, branch_layers), failure.reason)
+        elif failure.kind == FailureKind.MEMORY:
+            self._give_up(entry.task, f"{failure.reason} for this training alone. Choose a smaller batch_size.")
         elif at_fault and len(members) > 1:
             others = [spec for spec in members if spec.fingerprint != failure.trial]
             self._divide(entry, [others], failure.reason)
-            self._give_up(piece_of(entry.work, at_fault), failure.reason)
+            self._give_up(piece_of(entry.task, at_fault), failure.reason)
         else:
-            self._give_up(entry.work, failure.reason)
+            self._give_up(entry.task, failure.reason)
 
     def _retry(self, entry: _Entry, reason: str) -> None:
         pause = self._pauses[entry.losses]
@@ -342,29 +343,29 @@ class Board:
         entry.not_before = time.monotonic() + pause
         self.outcome.retries += 1
         self._wait(entry)
-        self._tell("work_retried", entry.work, reason, pause)
+        self._tell("task_retried", entry.task, reason, pause)
 
     def _divide(self, entry: _Entry, parts: Sequence[Sequence[TrainingSpec]], reason: str) -> None:
-        pieces = [piece_of(entry.work, part) for part in parts]
-        self.outcome.splits.append(Split(entry.work.title, tuple(piece.title for piece in pieces), reason))
+        pieces = [piece_of(entry.task, part) for part in parts]
+        self.outcome.splits.append(Split(entry.task.title, tuple(piece.title for piece in pieces), reason))
         for piece in reversed(pieces):
             self._wait(_Entry(piece, entry.priority))
-        self._tell("work_split", entry.work, pieces, reason)
+        self._tell("task_split", entry.task, pieces, reason)
 
     def _wait(self, entry: _Entry) -> None:
         """Puts an entry among the waiting ones, before those of its own priority: it was their senior."""
         self._waiting.add(entry, self._made, senior=True)
 
-    def _give_up(self, work: Work, reason: str) -> None:
-        """The work has failed, and with it all that needs what it was to make."""
-        given_up = [(work, reason)]
+    def _give_up(self, task: Task, reason: str) -> None:
+        """The task has failed, and with it all that needs what it was to make."""
+        given_up = [(task, reason)]
         for lost, why in given_up:  # It grows while it is walked.
             self.outcome.failed[lost.title] = why
             self.outcome.reasons |= {spec.fingerprint: why for spec in lost.members}
             self._settle(lost, FAILED)
-            self._tell("work_ended", lost, why)
+            self._tell("task_ended", lost, why)
             dependents = self._waiting.give_up(spec.fingerprint for spec in lost.makes)
-            given_up += [(entry.work, f"It needs {lost.title!r}, which failed.") for entry in dependents]
+            given_up += [(entry.task, f"It needs {lost.title!r}, which failed.") for entry in dependents]
         if self._fail_fast:
             self.stop()
 
@@ -378,29 +379,29 @@ def _reached(progress: Any) -> float:
     return float(progress.epoch if isinstance(progress, EpochReport) else getattr(progress, "done", 0))
 
 
-def piece_of(work: Work, members: Sequence[TrainingSpec]) -> Work:
+def piece_of(task: Task, members: Sequence[TrainingSpec]) -> Task:
     """The part of a cohort's work that trains `members`."""
-    share = len(members) / len(work.makes)
-    return replace(work, title=cohort_title(members), makes=tuple(members), seconds=work.seconds * share)
+    share = len(members) / len(task.makes)
+    return replace(task, title=cohort_title(members), makes=tuple(members), seconds=task.seconds * share)
 
 
-def longest_chains(work: Sequence[Work]) -> dict[int, float]:
-    """Seconds to the end by `id` of the work: its own and those of the longest chain of works that wait for it.
+def longest_chains(tasks: Sequence[Task]) -> dict[int, float]:
+    """Seconds to the end by `id` of the task: its own and those of the longest chain of tasks that wait for it.
 
     By this a base goes before the cohorts of another base: those can fill the cluster later, its own cannot yet start.
     """
-    followers: dict[str, list[Work]] = defaultdict(list)
-    for item in work:
+    followers: dict[str, list[Task]] = defaultdict(list)
+    for item in tasks:
         for needed in item.needs:
             followers[needed].append(item)
     chains: dict[int, float] = {}
 
-    def chain(item: Work) -> float:
+    def chain(item: Task) -> float:
         if id(item) not in chains:
             after = {id(other): other for spec in item.makes for other in followers[spec.fingerprint]}
             chains[id(item)] = item.seconds + max((chain(other) for other in after.values()), default=0.0)
         return chains[id(item)]
 
-    for item in work:
+    for item in tasks:
         chain(item)
     return chains

@@ -1,7 +1,7 @@
 """Runs a plan on Ray: one Tune run keeps the whole cluster busy, handing out each work as soon as what it needs exists.
 
 Tune is the executor, not the record: what is finished is what the store has published. There is no barrier between
-generating, training bases and training cohorts. Tune never retries: the board does, by cause.
+generating, training bases and training cohorts. Tune never retries: the scheduler does, by cause.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from ray.tune.search import Searcher
 
 from orchestrator.execution.cluster import Cluster, Resources, join_cluster
 from orchestrator.execution.early_stopping import HalvingByBudget
-from orchestrator.execution.failures import LOST, describe
-from orchestrator.execution.messages import WorkFailed
-from orchestrator.execution.scheduler import RETRY_PAUSES, Board, Outcome, Watcher, longest_chains
-from orchestrator.execution.worker import mindgap_work
-from orchestrator.planning.plan import Work
+from orchestrator.execution.failures import describe
+from orchestrator.execution.messages import FailureKind, TaskFailed
+from orchestrator.execution.scheduler import RETRY_PAUSES, Outcome, Scheduler, Watcher, longest_chains
+from orchestrator.execution.worker import mindgap_task
+from orchestrator.planning.plan import Task
 from orchestrator.planning.search import SearchRun
 from orchestrator.storage.store import Store
 from trainables.report import EpochReport
@@ -37,7 +37,7 @@ __all__ = ["Cluster", "Outcome", "Watcher", "join_cluster", "run_plan", "seconds
 
 
 def run_plan(
-    work: Sequence[Work],
+    tasks: Sequence[Task],
     store: Store,
     cluster: Cluster,
     watchers: Sequence[Watcher],
@@ -46,37 +46,37 @@ def run_plan(
     pauses: Sequence[float] = RETRY_PAUSES,
     on_stop: Callable[[], None] = lambda: None,
     search: SearchRun | None = None,
-    run: Callable[[dict[str, Any]], None] = mindgap_work,
+    run: Callable[[dict[str, Any]], None] = mindgap_task,
 ) -> Outcome:
-    """Runs all `work`, each as soon as what it needs is there; what the longest chain hangs on goes first.
+    """Runs all `task`, each as soon as what it needs is there; what the longest chain hangs on goes first.
 
     Ctrl-C (or SIGTERM) once lets what runs finish its epoch or shard; twice raises KeyboardInterrupt at once.
 
     Args:
-        work: what to do.
+        tasks: what to do.
         store: where the results go; every node must see it.
         cluster: where to run.
         watchers: are told what happens.
         fail_fast: whether the first failure ends the run, as the first Ctrl-C does.
-        pauses: seconds before each retry of a lost work.
+        pauses: seconds before each retry of a lost task.
         on_stop: called at the first Ctrl-C.
-        search: suggests further works, one by one, if the study is a search.
+        search: suggests further tasks, one by one, if the study is a search.
         run: does one work in a process of Ray's.
 
     Raises:
         InputError: a training asks for more workers than the cluster has room for.
     """
-    for item in work:
-        cluster.check_room(item)
-    board = Board(work, cluster.slots, watchers, fail_fast=fail_fast, pauses=pauses, search=search)
+    for item in tasks:
+        cluster.check_slots(item)
+    scheduler = Scheduler(tasks, cluster.slots, watchers, fail_fast=fail_fast, pauses=pauses, search=search)
     resources = Resources(store.location, cluster.slots, cluster.worker_gpus, cluster.worker_cpus)
     # What Tune writes nobody reads: on a disk of this machine no full or absent store can stop it.
     scratch = tempfile.mkdtemp(prefix="mindgap-")
     tuner = tune.Tuner(
-        tune.with_resources(run, lambda config: _placement(config["work"], cluster)),
+        tune.with_resources(run, lambda config: _placement(config["task"], cluster)),
         tune_config=tune.TuneConfig(
-            search_alg=_ReadyWork(board, resources),
-            scheduler=_StopAfterReport(board, HalvingByBudget(search.search) if search else None),
+            search_alg=_ReadyTasks(scheduler, resources),
+            scheduler=_StopAfterReport(scheduler, HalvingByBudget(search.search) if search else None),
             num_samples=-1,
             reuse_actors=True,
             trial_name_creator=_readable_name,
@@ -86,36 +86,36 @@ def run_plan(
             name="tune",
             storage_path=scratch,
             verbose=0,
-            callbacks=[_Relay(board)],
+            callbacks=[_Relay(scheduler)],
             failure_config=tune.FailureConfig(max_failures=0),
         ),
     )
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     try:
-        with _gentle_stop(board, on_stop):
+        with _gentle_stop(scheduler, on_stop):
             tuner.fit()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    board.outcome.interrupted = board.left > 0
-    return board.outcome
+    scheduler.outcome.interrupted = scheduler.left > 0
+    return scheduler.outcome
 
 
-def seconds_to_the_end(first: Work, work: Sequence[Work]) -> float:
-    """The cost of a work and of the longest chain of works that wait for it."""
-    return longest_chains([first, *work])[id(first)]
+def seconds_to_the_end(first: Task, tasks: Sequence[Task]) -> float:
+    """The cost of a task and of the longest chain of tasks that wait for it."""
+    return longest_chains([first, *tasks])[id(first)]
 
 
 @contextmanager
-def _gentle_stop(board: Board, on_stop: Callable[[], None]) -> Iterator[None]:
-    """Makes the first SIGINT or SIGTERM stop the board, and the second raise KeyboardInterrupt."""
+def _gentle_stop(scheduler: Scheduler, on_stop: Callable[[], None]) -> Iterator[None]:
+    """Makes the first SIGINT or SIGTERM stop the scheduler, and the second raise KeyboardInterrupt."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if board.stopping:
+        if scheduler.stopping:
             raise KeyboardInterrupt
-        board.stop()
+        scheduler.stop()
         # Not from here: what was interrupted may hold the terminal in the middle of a line.
         threading.Thread(target=on_stop, daemon=True).start()
 
@@ -128,11 +128,11 @@ def _gentle_stop(board: Board, on_stop: Callable[[], None]) -> Iterator[None]:
 
 
 class _Shared:
-    """Holds the board. Tune copies and pickles what it is configured with; there is one board only."""
+    """Holds the scheduler. Tune copies and pickles what it is configured with; there is one board only."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, scheduler: Scheduler) -> None:
         super().__init__()
-        self._board = board
+        self._scheduler = scheduler
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         return self
@@ -141,24 +141,24 @@ class _Shared:
         return (object, ())
 
 
-class _ReadyWork(_Shared, Searcher):
-    """Hands Tune the next work that is ready; None makes Tune ask again later."""
+class _ReadyTasks(_Shared, Searcher):
+    """Hands Tune the next task that is ready; None makes Tune ask again later."""
 
-    def __init__(self, board: Board, resources: Resources) -> None:
-        super().__init__(board)
+    def __init__(self, scheduler: Scheduler, resources: Resources) -> None:
+        super().__init__(scheduler)
         self._resources = resources
 
     def suggest(self, trial_id: str) -> Any:
         """The configuration of the next Tune trial."""
-        work = self._board.next_ready(trial_id)
-        if work is not None:
-            return {"work": work, "resources": self._resources}
-        return Searcher.FINISHED if self._board.finished else None
+        task = self._scheduler.next_ready(trial_id)
+        if task is not None:
+            return {"task": task, "resources": self._resources}
+        return Searcher.FINISHED if self._scheduler.finished else None
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Frees the works that waited for this one."""
+        """Frees the tasks that waited for this one."""
         if not error:
-            self._board.done(trial_id)
+            self._scheduler.done(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the store is the record."""
@@ -168,19 +168,19 @@ class _ReadyWork(_Shared, Searcher):
 
 
 class _StopAfterReport(_Shared, FIFOScheduler):
-    """Stops each trial at its next report once the board stops: an epoch's checkpoint is written before its report.
+    """Stops each trial at its next report once the scheduler stops: an epoch's checkpoint is written before its report.
 
     And stops the poorer points of a search.
     """
 
-    def __init__(self, board: Board, halving: HalvingByBudget | None) -> None:
-        super().__init__(board)
+    def __init__(self, scheduler: Scheduler, halving: HalvingByBudget | None) -> None:
+        super().__init__(scheduler)
         self._halving = halving
         self._new: deque[Any] = deque()
         self._pending: deque[Any] = deque()
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """Notes the order in which the board gives works."""
+        """Notes the order in which the scheduler gives works."""
         self._new.append(trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
@@ -189,18 +189,24 @@ class _StopAfterReport(_Shared, FIFOScheduler):
         if progress is None:
             return TrialScheduler.CONTINUE
         last = getattr(progress, "epoch", 0) == getattr(progress, "epochs", 1)
-        work = self._board.running(trial.trial_id)
-        if self._halving and work and not last and isinstance(progress, EpochReport) and self._board.is_searched(work):
-            (spec,) = work.members
+        task = self._scheduler.running(trial.trial_id)
+        if (
+            self._halving
+            and task
+            and not last
+            and isinstance(progress, EpochReport)
+            and self._scheduler.is_searched(task)
+        ):
+            (spec,) = task.members
             top1 = progress.trials.get(spec.fingerprint, {}).get("top1")
             if top1 is not None and self._halving.stops(trial, spec, progress.epoch, top1):
-                self._board.progressed(trial.trial_id, progress)
-                self._board.stops_early(trial.trial_id, progress.epoch)
+                self._scheduler.progressed(trial.trial_id, progress)
+                self._scheduler.stops_early(trial.trial_id, progress.epoch)
                 return TrialScheduler.STOP
-        if self._board.stopping and not last and not isinstance(progress, WorkFailed) and not result.get("done"):
-            # Tune's callbacks come after this, when the board knows nothing of the trial any more.
-            self._board.progressed(trial.trial_id, progress)
-            self._board.put_back(trial.trial_id)
+        if self._scheduler.stopping and not last and not isinstance(progress, TaskFailed) and not result.get("done"):
+            # Tune's callbacks come after this, when the scheduler knows nothing of the trial any more.
+            self._scheduler.progressed(trial.trial_id, progress)
+            self._scheduler.put_back(trial.trial_id)
             return TrialScheduler.STOP
         return TrialScheduler.CONTINUE
 
@@ -208,12 +214,12 @@ class _StopAfterReport(_Shared, FIFOScheduler):
         """The newest trial, else the one that waits longest. A stop takes those that wait back.
 
         To a trial that is chosen Tune gives a process that has just become free; had one been starting for it, that one
-        is ended. So the newest goes first: with short works no second process would ever come up otherwise.
+        is ended. So the newest goes first: with short tasks no second process would ever come up otherwise.
         """
-        if self._board.stopping:
+        if self._scheduler.stopping:
             for trial in list(tune_controller.get_live_trials()):
                 if trial.status == "PENDING":
-                    self._board.put_back(trial.trial_id)
+                    self._scheduler.put_back(trial.trial_id)
                     tune_controller.stop_trial(trial)
         while self._new:
             self._pending.append(self._new.popleft())
@@ -229,27 +235,29 @@ class _Relay(_Shared, tune.Callback):
     """Passes on what Tune's trials report, and lets go of what ended ones hold: Tune keeps them all to the end."""
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Tells the board."""
-        self._board.started(trial.trial_id)
+        """Tells the scheduler."""
+        self._scheduler.started(trial.trial_id)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """Tells the board of progress, or of a failure that the worker has understood."""
+        """Tells the scheduler of progress, or of a failure that the worker has understood."""
         progress = result.get("report")
-        if isinstance(progress, WorkFailed):
-            self._board.failed(trial.trial_id, progress)
+        if isinstance(progress, TaskFailed):
+            self._scheduler.failed(trial.trial_id, progress)
         elif progress is not None:
-            self._board.progressed(trial.trial_id, progress)
+            self._scheduler.progressed(trial.trial_id, progress)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Called when the process died: whatever a work raises, its worker reports."""
+        """Called when the process died: whatever a task raises, its worker reports."""
         error = trial.get_pickled_error()
-        self._board.failed(trial.trial_id, WorkFailed(LOST, describe(error) if error else "its process died"))
+        self._scheduler.failed(
+            trial.trial_id, TaskFailed(FailureKind.LOST, describe(error) if error else "its process died")
+        )
         _lighten(trial)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """The board knows by now."""
+        """The scheduler knows by now."""
         _lighten(trial)
 
 
@@ -264,9 +272,9 @@ def _lighten(trial: Any) -> None:
     told.last_result = {key: value for key, value in trial.last_result.items() if key != "config"} | {"report": "told"}
 
 
-def _placement(work: Work, cluster: Cluster) -> tune.PlacementGroupFactory:
+def _placement(task: Task, cluster: Cluster) -> tune.PlacementGroupFactory:
     """A training takes a GPU and a share of the CPUs, or a CPU; a driver of other processes takes next to nothing."""
-    if not work.members or work.workers > 1:
+    if not task.members or task.workers > 1:
         # Tune refuses an empty request, and a fraction of a CPU could keep the actors it starts from fitting.
         return tune.PlacementGroupFactory([{"memory": 1024**2}])
     gpu = {"GPU": cluster.worker_gpus} if cluster.gpus else {}
@@ -274,11 +282,11 @@ def _placement(work: Work, cluster: Cluster) -> tune.PlacementGroupFactory:
 
 
 def _readable_name(trial: Any) -> str:
-    return f"{readable(trial.config['work'].title)} {trial.trial_id}"
+    return f"{file_safe(trial.config['work'].title)} {trial.trial_id}"
 
 
-def readable(title: str) -> str:
-    """A work's title with nothing that a file name, a label or a URL would not take."""
+def file_safe(title: str) -> str:
+    """A task's title with nothing that a file name, a label or a URL would not take."""
     return re.sub(r"[^\w.=+,-]+", "_", title.replace("->", "-to-"))
 
 

@@ -9,45 +9,45 @@ from typing import Any
 
 from ray import tune
 
-from datagen.datasets.spec import MadeDataset
+from datagen.datasets.spec import DerivedDataset
 from orchestrator.execution.cluster import Resources
 from orchestrator.execution.cohort import train_and_publish
-from orchestrator.execution.failures import LOST, MEMORY, pieces_needed, understand
-from orchestrator.execution.logs import WorkLog, forget, work_log
-from orchestrator.execution.messages import ImagesDrawn, WorkFailed
-from orchestrator.planning.plan import Work
+from orchestrator.execution.failures import parts_needed, understand
+from orchestrator.execution.logs import TaskLog, forget, task_log
+from orchestrator.execution.messages import FailureKind, ImagesDrawn, TaskFailed
+from orchestrator.planning.plan import Task
 from orchestrator.storage.remote_store import store_at
 from orchestrator.storage.store import Store
 
 
-def mindgap_work(config: dict[str, Any]) -> None:
+def mindgap_task(config: dict[str, Any]) -> None:
     """The function that Tune runs: does `config["work"]` and reports its progress under the key "report".
 
     Whatever goes wrong is reported too, with its cause. (The dashboard shows the actor under this function's name.)
     """
-    work: Work = config["work"]
+    task: Task = config["task"]
     resources: Resources = config["resources"]
 
     def report(progress: object) -> None:
         tune.report({"report": progress})
 
     store = store_at(resources.store)
-    with work_log(store, work) as log:
+    with task_log(store, task) as log:
         try:
             _check_there(store)
-            if work.members:
-                _train(work, resources, report, log)
+            if task.members:
+                _train(task, resources, report, log)
             else:
-                _generate(work.makes[0], resources, report)  # type: ignore[arg-type]
+                _generate(task.makes[0], resources, report)  # type: ignore[arg-type]
             _check_there(store)
         except Exception as error:
-            cause, reason, trial = understand(error)
+            kind, reason, trial = understand(error)
             if not store.exists():
                 # What it lacks, or was said to be damaged, may all be there when the store is.
-                cause, reason, trial = LOST, "its store is away", ""
+                kind, reason, trial = FailureKind.LOST, "its store is away", ""
             log.say_error(error)
-            report(WorkFailed(cause, reason, trial, pieces_needed(error)))
-            if cause in (LOST, MEMORY):
+            report(TaskFailed(kind, reason, trial, parts_needed(error)))
+            if kind in (FailureKind.LOST, FailureKind.MEMORY):
                 # Tune replaces the process of a trial that raised: this one's device or connections may be broken.
                 raise
 
@@ -58,7 +58,7 @@ def _check_there(store: Store) -> None:
         raise FileNotFoundError(errno.ENOENT, "its store is away")
 
 
-def _generate(spec: MadeDataset, resources: Resources, report: Callable[[object], None]) -> None:
+def _generate(spec: DerivedDataset, resources: Resources, report: Callable[[object], None]) -> None:
     from datagen.datasets.pixel_statistics import dataset_statistics
     from datagen.generation.engine import generate
     from datagen.preview import store_summary
@@ -82,11 +82,11 @@ def _generate(spec: MadeDataset, resources: Resources, report: Callable[[object]
     store.publish_dataset(spec)
 
 
-def _train(work: Work, resources: Resources, report: Callable[[object], None], log: WorkLog) -> None:
+def _train(task: Task, resources: Resources, report: Callable[[object], None], log: TaskLog) -> None:
     store = store_at(resources.store)
-    if work.workers == 1:
+    if task.workers == 1:
         told = functools.partial(_told, report, log)
-        failures = train_and_publish(work.members, store, told, gpu_share=resources.gpu_share)
+        failures = train_and_publish(task.members, store, told, gpu_share=resources.gpu_share)
         for title, failure in failures.items():
             log.say(f"{title} failed: {failure}")
         if failures:
@@ -94,13 +94,13 @@ def _train(work: Work, resources: Resources, report: Callable[[object], None], l
     else:
         from orchestrator.execution.distributed import train_with_ray_train
 
-        train_with_ray_train(work, resources)
-        if any(store.read_model(spec).failure for spec in work.members):
+        train_with_ray_train(task, resources)
+        if any(store.read_model(spec).failure for spec in task.members):
             return
-    forget(store, work)
+    forget(store, task)
 
 
-def _told(report: Callable[[object], None], log: WorkLog, progress: Any) -> None:
+def _told(report: Callable[[object], None], log: TaskLog, progress: Any) -> None:
     log.say(f"epoch {progress.epoch} of {progress.epochs} done")
     log.keep()
     report(progress)

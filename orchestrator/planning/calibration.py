@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from orchestrator.planning.plan import Work
+from orchestrator.planning.plan import Task
 from orchestrator.scale import Scale
 from orchestrator.storage.store import Store
 
@@ -16,22 +16,22 @@ SHORTEST = 20.0
 """Seconds: shorter runs say more of starting up than of the rates."""
 
 
-def note_speed(scale: Scale, store: Store, works: Sequence[Work], slots: int, startup: float, seconds: float) -> None:
+def note_speed(scale: Scale, store: Store, tasks: Sequence[Task], slots: int, startup: float, seconds: float) -> None:
     """Notes how fast a run was.
 
     Idle slots count: what is to be foretold is the time until the end, of which a study's last works leave some idle.
 
     Args:
-        scale: whose rates, `calibrated` or not, the works were estimated by.
+        scale: whose rates, `calibrated` or not, the tasks were estimated by.
         store: where the note is kept.
-        works: what was done, and done once.
-        slots: how many works ran at once.
-        startup: seconds before the first work began.
+        tasks: what was done, and done once.
+        slots: how many tasks ran at once.
+        startup: seconds before the first task began.
         seconds: from then to the end of the last.
     """
     if seconds < SHORTEST:
         return
-    factor = sum(work.seconds for work in works) / (slots * seconds)
+    factor = sum(task.seconds for task in tasks) / (slots * seconds)
     known = store.read_speed(scale.name).get("factor", 1.0)
     # The estimate was by rates that an earlier note may have scaled already.
     store.write_speed(scale.name, {"factor": factor * known, "startup": startup})

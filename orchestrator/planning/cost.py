@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from datagen.datasets.spec import DiffusionDataset, MadeDataset
+from datagen.datasets.spec import DerivedDataset, DiffusionDataset
 from orchestrator.scale import Rates
 from trainables.spec import TrainingSpec
 
@@ -12,7 +12,7 @@ FORWARD_SHARE = 1 / 3
 """Of a training step's arithmetic: the backward pass costs twice the forward pass."""
 
 
-def making_seconds(spec: MadeDataset, rates: Rates) -> float:
+def making_seconds(spec: DerivedDataset, rates: Rates) -> float:
     """Seconds to make the data set on one core or GPU; at most, if deep features are kept (`deepcache_interval`)."""
     if not isinstance(spec, DiffusionDataset):
         return spec.images / rates.stylized
@@ -21,7 +21,7 @@ def making_seconds(spec: MadeDataset, rates: Rates) -> float:
 
 def views_of(spec: TrainingSpec) -> float:
     """What one image costs, in views of the full size: multi-crop's local crops count by their area (1 + 8: 2.47)."""
-    if spec.views != "dino_multicrop":
+    if spec.augmentation != "dino_multicrop":
         return 1.0
     return 1 + spec.local_crops * (spec.local_size / spec.image_size) ** 2
 

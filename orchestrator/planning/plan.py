@@ -1,17 +1,17 @@
-"""The plan: which artifacts a study needs, which exist, and the work that makes the rest, in order."""
+"""The plan: which artifacts a study needs, which exist, and the task that makes the rest, in order."""
 
 from __future__ import annotations
 
-import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from datagen.core.digests import NOT_THERE
-from datagen.datasets.spec import DatasetSpec, DiffusionDataset, MadeDataset, MixedDataset, StylizedDataset
+from datagen.datasets.spec import DatasetSpec, DerivedDataset, DiffusionDataset, MixedDataset, StylizedDataset
+from orchestrator.planning.balance import balanced
 from orchestrator.planning.cost import cohort_seconds, making_seconds
-from orchestrator.scale import Rates, Scale
+from orchestrator.scale import Scale
 from orchestrator.storage.store import Store
 from orchestrator.study import Point, Study, Trial
 from trainables.spec import TrainingSpec
@@ -20,7 +20,7 @@ Spec = DatasetSpec | TrainingSpec
 
 
 @dataclass(frozen=True)
-class Work:
+class Task:
     """What one Tune trial does: make one data set, or train one cohort (or a piece of it).
 
     `needs` are the fingerprints of artifacts that must exist before; `seconds` is an estimate for one core or GPU.
@@ -44,8 +44,8 @@ class Work:
     def __str__(self) -> str:
         return self.title
 
-    def __deepcopy__(self, memo: dict[int, object]) -> Work:
-        """The work itself, which nothing changes: Tune copies a trial's configuration five times."""
+    def __deepcopy__(self, memo: dict[int, object]) -> Task:
+        """The task itself, which nothing changes: Tune copies a trial's configuration five times."""
         return self
 
 
@@ -59,7 +59,7 @@ class Plan:
         grid: one trial for each point and seed; several may be the same training.
         artifacts: data sets and trainings, each once.
         existing: fingerprints of the artifacts that the store has.
-        lacking: what only the user can provide, a sentence each that says how; nothing can run before.
+        missing_inputs: what only the user can provide, a sentence each that says how; nothing can run before.
         dropped: how many points of the grid are left out, by reason.
         seeds: replicates of each point.
         to_search: how many points a search has still to suggest.
@@ -70,7 +70,7 @@ class Plan:
     grid: tuple[Trial, ...]
     artifacts: tuple[Spec, ...]
     existing: frozenset[str]
-    lacking: tuple[str, ...] = ()
+    missing_inputs: tuple[str, ...] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
     seeds: int = 1
     to_search: int = 0
@@ -95,11 +95,11 @@ class Plan:
         """The artifacts to make."""
         return [spec for spec in self.artifacts if spec.fingerprint not in self.existing]
 
-    def work(self, slots: int = 1) -> list[Work]:
-        """The work that makes what is missing, in at least as many pieces as `slots` (CPUs or GPUs) can run at once."""
+    def tasks(self, slots: int = 1) -> list[Task]:
+        """The task that makes what is missing, in at least as many pieces as `slots` (CPUs or GPUs) can run at once."""
         rates = self.scale.rates
         missing = self.missing()
-        datasets = [self._dataset_work(spec) for spec in missing if isinstance(spec, MadeDataset)]
+        datasets = [self._dataset_task(spec) for spec in missing if isinstance(spec, DerivedDataset)]
         cohorts: dict[str, list[TrainingSpec]] = defaultdict(list)
         for spec in missing:
             if isinstance(spec, TrainingSpec):
@@ -108,23 +108,23 @@ class Plan:
         transfers = [members for members in cohorts.values() if members[0].source is not None]
         workers = max((members[0].workers for members in transfers), default=1)
         pieces = [*bases, *balanced(transfers, slots // workers, rates)]
-        return datasets + [self._cohort_work(members) for members in pieces]
+        return datasets + [self._cohort_task(members) for members in pieces]
 
-    def _dataset_work(self, spec: MadeDataset) -> Work:
+    def _dataset_task(self, spec: DerivedDataset) -> Task:
         verb = "stylize" if isinstance(spec, StylizedDataset) else "generate"
         title = f"{verb} {spec.images} {spec.title} images"
-        return Work(title, (spec,), self._needs(spec), making_seconds(spec, self.scale.rates))
+        return Task(title, (spec,), self._needs(spec), making_seconds(spec, self.scale.rates))
 
-    def _cohort_work(self, members: Sequence[TrainingSpec]) -> Work:
+    def _cohort_task(self, members: Sequence[TrainingSpec]) -> Task:
         seconds = cohort_seconds(members, self.scale.rates)
-        return Work(cohort_title(members), tuple(members), self._needs(members[0]), seconds)
+        return Task(cohort_title(members), tuple(members), self._needs(members[0]), seconds)
 
     def _needs(self, spec: Spec) -> frozenset[str]:
         return frozenset(needed.fingerprint for needed in stored_needs(spec)) - self.existing
 
     def seconds(self) -> float:
         """Estimated seconds of one core or GPU for all that is missing."""
-        return sum(work.seconds for work in self.work())
+        return sum(task.seconds for task in self.tasks())
 
     def seconds_alone(self) -> float:
         """The same if every missing training ran alone, without sharing a trunk."""
@@ -132,7 +132,7 @@ class Plan:
         return sum(
             cohort_seconds([spec], rates) if isinstance(spec, TrainingSpec) else making_seconds(spec, rates)
             for spec in self.missing()
-            if isinstance(spec, TrainingSpec | MadeDataset)
+            if isinstance(spec, TrainingSpec | DerivedDataset)
         )
 
     def seconds_unshared(self) -> float:
@@ -140,7 +140,7 @@ class Plan:
         rates = self.scale.rates
         trainings = [spec for trial in self.grid for spec in (trial.spec, trial.spec.source) if spec is not None]
         alone = {spec.fingerprint: cohort_seconds([spec], rates) for spec in trainings}
-        made = [spec for spec in self.artifacts if isinstance(spec, MadeDataset)]
+        made = [spec for spec in self.artifacts if isinstance(spec, DerivedDataset)]
         return sum(alone[spec.fingerprint] for spec in trainings) + sum(making_seconds(spec, rates) for spec in made)
 
 
@@ -160,12 +160,12 @@ def make_plan(study: Study, scale: Scale, seeds: int, store: Store, *, check: bo
             if spec.fingerprint in existing:
                 store.check(spec)
     plan = Plan(study, scale, tuple(grid), artifacts, existing, dropped=study.dropped(scale), seeds=seeds)
-    return replace(plan, lacking=lacking(plan))
+    return replace(plan, missing_inputs=missing_inputs(plan))
 
 
-def lacking(plan: Plan) -> tuple[str, ...]:
+def missing_inputs(plan: Plan) -> tuple[str, ...]:
     """What only the user can provide before the plan can run, a sentence each that says how."""
-    sentences = [_lacks(spec, plan.existing, plan.scale) for spec in plan.artifacts]
+    sentences = [_missing_input(spec, plan.existing, plan.scale) for spec in plan.artifacts]
     return tuple(dict.fromkeys(sentence for sentence in sentences if sentence))
 
 
@@ -176,7 +176,7 @@ def plan_of(plan: Plan, trials: Sequence[Trial], store: Store) -> Plan:
     return replace(plan, grid=tuple(trials), artifacts=artifacts, existing=existing)
 
 
-def _lacks(spec: Spec, existing: frozenset[str], scale: Scale) -> str | None:
+def _missing_input(spec: Spec, existing: frozenset[str], scale: Scale) -> str | None:
     """What the user must provide before an artifact can be made; None if nothing."""
     if spec.fingerprint in existing:
         return None
@@ -184,7 +184,7 @@ def _lacks(spec: Spec, existing: frozenset[str], scale: Scale) -> str | None:
         return scale.how_to_get_weights() if spec.initial_weights == NOT_THERE else None
     if isinstance(spec, DiffusionDataset) and not (spec.pipeline_folder / "model_index.json").is_file():
         return scale.how_to_get(spec)
-    if isinstance(spec, MadeDataset) and all(folder.is_dir() for folder in spec.weights):
+    if isinstance(spec, DerivedDataset) and all(folder.is_dir() for folder in spec.weights):
         return None
     return scale.how_to_get(spec)
 
@@ -230,67 +230,3 @@ def cohort_title(members: Sequence[TrainingSpec]) -> str:
     whole = depths == list(range(depths[0], depths[-1] + 1))
     span = f"{depths[0]}..{depths[-1]}" if whole else ",".join(map(str, depths))
     return first.title.replace(f"N={first.frozen_layers}", f"N={span}", 1)
-
-
-def balanced(cohorts: Sequence[list[TrainingSpec]], slots: int, rates: Rates) -> list[list[TrainingSpec]]:
-    """Cuts the longest cohorts until that makes the whole end no sooner, so that no slot idles for long at the end.
-
-    A piece pays for a trunk of its own, so cohorts are cut only where it pays.
-    """
-    pieces = list(cohorts)
-    if 0 < len(cohorts) < slots:
-        pieces = [piece for members in cohorts for piece in split_cohort(members, slots // len(cohorts), rates)]
-    end = _end(pieces, slots, rates)
-    while pieces:
-        longest = max(cohort_seconds(piece, rates) for piece in pieces)
-        cut = [
-            part
-            for piece in pieces
-            for part in (split_cohort(piece, 2, rates) if cohort_seconds(piece, rates) > 0.9 * longest else [piece])
-        ]
-        sooner = _end(cut, slots, rates)
-        if len(cut) == len(pieces) or sooner > 0.98 * end:
-            break
-        pieces, end = cut, sooner
-    return pieces
-
-
-def _end(pieces: Sequence[Sequence[TrainingSpec]], slots: int, rates: Rates) -> float:
-    """Seconds until all pieces are done, if each slot takes the longest that is left."""
-    busy = [0.0] * max(1, slots)
-    for seconds in sorted((cohort_seconds(piece, rates) for piece in pieces), reverse=True):
-        heapq.heapreplace(busy, busy[0] + seconds)
-    return max(busy)
-
-
-def split_cohort(members: Sequence[TrainingSpec], pieces: int, rates: Rates) -> list[list[TrainingSpec]]:
-    """Cuts a cohort into `pieces` runs of neighbouring depths (or one for each member, if fewer) of about equal cost.
-
-    Neighbours stay together because a piece pays for the trunk up to its own deepest cut: shallow pieces pay little.
-    """
-    ordered = sorted(members, key=lambda member: member.frozen_layers)
-    pieces = min(pieces, len(ordered))
-    low, high = 0.0, cohort_seconds(ordered, rates)
-    for _ in range(30):
-        limit = (low + high) / 2
-        if len(_runs_below(limit, ordered, rates)) <= pieces:
-            high = limit
-        else:
-            low = limit
-    runs = _runs_below(high, ordered, rates)
-    while len(runs) < pieces:
-        longest = max(range(len(runs)), key=lambda position: len(runs[position]))
-        run = runs[longest]
-        runs[longest : longest + 1] = [run[: len(run) // 2], run[len(run) // 2 :]]
-    return runs
-
-
-def _runs_below(limit: float, ordered: Sequence[TrainingSpec], rates: Rates) -> list[list[TrainingSpec]]:
-    """Fills runs one after the other up to a cost of `limit` seconds; a member that costs more stands alone."""
-    runs: list[list[TrainingSpec]] = []
-    for member in ordered:
-        if runs and cohort_seconds([*runs[-1], member], rates) <= limit:
-            runs[-1].append(member)
-        else:
-            runs.append([member])
-    return runs

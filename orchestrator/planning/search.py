@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from orchestrator.planning.plan import Plan, Work, plan_of
+from orchestrator.planning.plan import Plan, Task, plan_of
 from orchestrator.scale import REAL
 from orchestrator.storage.store import Store
 from orchestrator.study import Point, Range, Search, Trial
@@ -106,8 +106,8 @@ class SearchRun:
         """How many points are still to be suggested."""
         return max(0, self.search.trials - len(self._entries))
 
-    def ask(self) -> list[Work]:
-        """The works of the next point that is new; empty if the search is over or finds nothing new.
+    def ask(self) -> list[Task]:
+        """The tasks of the next point that is new; empty if the search is over or finds nothing new.
 
         A point whose training exists already, from another study, counts at once and the next is taken.
         """
@@ -123,17 +123,17 @@ class SearchRun:
             self._entries.append(Entry(parameters, RUNNING))
             self._asked[number] = asked
             trials = self._plan.trials_at(point_of(parameters))
-            works = plan_of(self._plan, trials, self._store).work()
+            tasks = plan_of(self._plan, trials, self._store).tasks()
             self._waits[number] = {trial.spec.fingerprint for trial in trials}
             self._save()
-            if works:
-                return works
+            if tasks:
+                return tasks
             self._settle(number, DONE)
         return []
 
-    def ended(self, work: Work, state: str) -> None:
-        """Notes that a work is done, stopped early or failed."""
-        fingerprints = {spec.fingerprint for spec in work.members}
+    def ended(self, task: Task, state: str) -> None:
+        """Notes that a task is done, stopped early or failed."""
+        fingerprints = {spec.fingerprint for spec in task.members}
         for number, waiting in list(self._waits.items()):
             if waiting & fingerprints:
                 waiting -= fingerprints

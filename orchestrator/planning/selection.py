@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from datagen.core.errors import InputError
-from orchestrator.planning.plan import Plan, closure, lacking
+from orchestrator.planning.plan import Plan, closure, missing_inputs
 from orchestrator.scale import PAPERS_NAMES
 from trainables.spec import TrainingSpec
 
@@ -129,7 +129,7 @@ def only(plan: Plan, expression: str | None) -> Plan:
     needed = closure(trial.spec for trial in grid)
     artifacts = tuple(spec for spec in plan.artifacts if spec.fingerprint in needed)
     narrowed = replace(plan, grid=grid, artifacts=artifacts)
-    return replace(narrowed, lacking=lacking(narrowed))
+    return replace(narrowed, missing_inputs=missing_inputs(narrowed))
 
 
 def find_trial(plan: Plan, text: str) -> TrainingSpec:

@@ -81,12 +81,12 @@ def draw(
         caption: title, and what the whiskers are.
         folder: where to write.
     """
-    painters: dict[str, Callable[..., Figure]] = {
+    generators: dict[str, Callable[..., Figure]] = {
         "bars": _bars, "pareto": _pareto, "effects": _effects, "curves": _reduction if settings.logarithmic else _curves
     }  # fmt: skip
     paths = [folder / "figure.png", folder / "figure.svg"]
     with matplotlib.rc_context(STYLE):
-        figure = painters[settings.kind](points, settings, axes, caption)
+        figure = generators[settings.kind](points, settings, axes, caption)
         for path in paths:
             # No date, so that the same results make the same file.
             figure.savefig(path, dpi=160, metadata={"Date": None} if path.suffix == ".svg" else None)

@@ -15,7 +15,7 @@ def varied_settings(table: pd.DataFrame) -> list[str]:
     return [name for name in extra if table[name].nunique(dropna=False) > 1]
 
 
-def readable(points: pd.DataFrame) -> pd.DataFrame:
+def display_table(points: pd.DataFrame) -> pd.DataFrame:
     """The paper's table: strings, one row per point."""
     shown = pd.DataFrame()
     shown["trained"] = points["direction"]

@@ -8,8 +8,8 @@ from pathlib import Path
 import jinja2
 
 from orchestrator.claims.checks import RULE
-from orchestrator.reporting.formatting import claims_table, readable
-from orchestrator.reporting.report_data import NO_EVIDENCE, Evidence, fingerprints, training_sets, versions
+from orchestrator.reporting.formatting import claims_table, display_table
+from orchestrator.reporting.report_data import NO_EVIDENCE, ReportData, fingerprints, training_sets, versions
 from orchestrator.reporting.samples import Strip, data_uri, sample_strips
 from orchestrator.storage.store import Store
 
@@ -20,7 +20,7 @@ SETS = 4
 TEMPLATE = "page.html.j2"
 
 
-def html_page(evidence: Evidence, store: Store | None, figure: Path, command: str) -> str:
+def html_page(evidence: ReportData, store: Store | None, figure: Path, command: str) -> str:
     """The page of a report.
 
     Args:
@@ -37,7 +37,7 @@ def html_page(evidence: Evidence, store: Store | None, figure: Path, command: st
         undefined=jinja2.StrictUndefined,
     )
     plan = evidence.plan
-    table = readable(evidence.points)
+    table = display_table(evidence.points)
     rows = table.head(ROWS).astype(str).to_dict("records")
     page: str = environment.get_template(TEMPLATE).render(
         title=evidence.title,
@@ -73,7 +73,7 @@ def _kind(column: Hashable, value: str) -> str:
     return "deviates" if column == "difference" and value.endswith("deviates") else ""
 
 
-def _samples(evidence: Evidence, store: Store) -> list[tuple[str, list[Strip]]]:
+def _samples(evidence: ReportData, store: Store) -> list[tuple[str, list[Strip]]]:
     """Strips of sample images by data set, of those that are there."""
     found = []
     for spec in training_sets(evidence.plan)[:SETS]:

@@ -65,7 +65,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ReportData:
     """All that a report shows.
 
     Attributes:
@@ -115,7 +115,7 @@ NO_EVIDENCE = (
 )
 
 
-def gather(plan: Plan, store: Store | None, models: Mapping[str, StoredModel]) -> Evidence:
+def gather(plan: Plan, store: Store | None, models: Mapping[str, StoredModel]) -> ReportData:
     """Computes everything that a report says.
 
     Args:
@@ -133,7 +133,7 @@ def gather(plan: Plan, store: Store | None, models: Mapping[str, StoredModel]) -
     sentences = verdict(points, plan, seeds, outcomes)
     if unfinished:
         sentences.append(unfinished[0])
-    return Evidence(
+    return ReportData(
         plan=plan,
         trials=trials,
         points=points,

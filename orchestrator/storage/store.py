@@ -8,7 +8,7 @@ store/
   models/<fingerprint>/    weights.safetensors, model.json (spec, metrics by epoch), manifest.json
   partial/                 data sets being generated, cohorts being trained
   studies/<study>/<scale>/ tables and figures
-  logs/                    what the processes of works that failed or still run have said
+  logs/                    what the processes of tasks that failed or still run have said
   owner.json               the lock: which sweep writes here
   mlflow.db, mlflow/       the default MLflow tracking store and its files
 """

@@ -25,7 +25,7 @@ from datagen.core.errors import InputError
 from datagen.core.identity import fingerprint_of
 from datagen.datasets.spec import DatasetSpec, DiffusionDataset, MixedDataset
 from datagen.preview import contact_sheet, stored_summary
-from orchestrator.planning.plan import Plan, Work
+from orchestrator.planning.plan import Plan, Task
 from orchestrator.planning.selection import trial_values
 from orchestrator.scale import REAL
 from orchestrator.storage.store import Store, StoredModel
@@ -114,27 +114,27 @@ class Tracker:
         """What could not be written, after `__exit__`."""
         return self._lost
 
-    def works_added(self, works: Sequence[Work]) -> None:
+    def tasks_added(self, tasks: Sequence[Task]) -> None:
         """Knows the trials that a search suggests, but not the bases that they need, as trials of the study."""
-        for item in works:
+        for item in tasks:
             self._trials |= {spec.fingerprint: spec for spec in item.members if self._is_searched(spec)}
 
     def _is_searched(self, spec: TrainingSpec) -> bool:
         return spec.source is not None or REAL in spec.direction
 
-    def work_stopped(self, work: Work, epoch: int) -> None:
+    def task_stopped(self, task: Task, epoch: int) -> None:
         """Closes the runs of trials that a search stopped."""
-        for spec in work.members:
+        for spec in task.members:
             if spec.fingerprint in self._trials:
                 self._later(self._close_stopped, spec, epoch)
 
-    def work_started(self, work: Work) -> None:
-        """Opens a run for each trial of the work."""
-        for spec in work.members:
+    def task_started(self, task: Task) -> None:
+        """Opens a run for each trial of the task."""
+        for spec in task.members:
             if spec.fingerprint in self._trials:
                 self._later(self._changes, spec)
 
-    def work_progressed(self, work: Work, progress: Any) -> None:
+    def task_progressed(self, task: Task, progress: Any) -> None:
         """Logs an epoch's metrics, step = epoch."""
         if isinstance(progress, EpochReport):
             timings = {"timings": timings} if (timings := getattr(progress, "timings", None)) else {}
@@ -146,22 +146,22 @@ class Tracker:
                     self._noted.add(fingerprint)
                     self._later(self._tag, self._trials[fingerprint], "failure", reason)
 
-    def work_retried(self, work: Work, reason: str, pause: float) -> None:
+    def task_retried(self, task: Task, reason: str, pause: float) -> None:
         """Notes on each trial's run why it started again."""
-        for spec in work.members:
+        for spec in task.members:
             if spec.fingerprint in self._trials:
                 self._later(self._tag, spec, "retried", reason)
 
-    def work_split(self, work: Work, pieces: Sequence[Work], reason: str) -> None:
+    def task_split(self, task: Task, pieces: Sequence[Task], reason: str) -> None:
         """Notes on each trial's run that its cohort was divided."""
         for piece in pieces:
             for spec in piece.members:
                 if spec.fingerprint in self._trials:
-                    self._later(self._tag, spec, "split", f"{work.title} went on as {piece.title}: {reason}")
+                    self._later(self._tag, spec, "split", f"{task.title} went on as {piece.title}: {reason}")
 
-    def work_ended(self, work: Work, failure: str | None) -> None:
+    def task_ended(self, task: Task, failure: str | None) -> None:
         """Closes the runs of trials that failed with their work; the others are closed from the store's record."""
-        for spec in work.members:
+        for spec in task.members:
             if spec.fingerprint in self._trials:
                 if failure is None:
                     self._later(self._close_from_store, spec)
@@ -449,7 +449,7 @@ def _settings_digest(plan: Plan) -> str:
 def _params(spec: TrainingSpec, plan: Plan) -> dict[str, Any]:
     """A choice of settings, and every axis of the study: MLflow's parallel coordinates show them."""
     fields = (
-        *("frozen_layers", "fraction", "model", "views", "frozen_batchnorm", "image_size"),
+        *("frozen_layers", "fraction", "model", "augmentation", "frozen_batchnorm", "image_size"),
         *("epochs", "batch_size", "learning_rate", "seed"),
     )
     values = {name: getattr(spec, name) for name in fields}

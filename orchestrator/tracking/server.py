@@ -52,7 +52,7 @@ def check_server(uri: str) -> str:
     if answer.status_code >= 500:
         return f"The MLflow server {shown} is not well (HTTP {answer.status_code}). The study runs all the same."
     if not answer.headers.get("Content-Type", "").startswith("application/json"):
-        raise InputError(f"What answers at {shown} is no MLflow server. Mend MLFLOW_TRACKING_URI, or unset it.")
+        raise InputError(f"What answers at {shown} is no MLflow server. Fix MLFLOW_TRACKING_URI, or unset it.")
     return ""
 
 
@@ -68,7 +68,7 @@ def _refuse_distrust(error: BaseException, shown: str) -> None:
                 "to a file with the certificate of the authority that signed it."
             ) from error
         if isinstance(item, OSError) and not isinstance(item, NoConnection) and "certificate" in str(item):
-            raise InputError(f"{item}. Mend {CERTIFICATES} or MLFLOW_TRACKING_CLIENT_CERT_PATH.") from error
+            raise InputError(f"{item}. Fix {CERTIFICATES} or MLFLOW_TRACKING_CLIENT_CERT_PATH.") from error
 
 
 def reason_of(error: BaseException) -> str:

@@ -103,7 +103,9 @@ class InThisProcess:
 
     def __init__(self, way: str, spec: GeneratedDataset, folder: Path, device: str) -> None:
         folder.mkdir(parents=True)
-        self.send = (generate.plain_loop if way == "plain loop" else generate.shard_painter)(spec, folder, device, way)
+        self.send = (generate.plain_loop if way == "plain loop" else generate.shard_generator)(
+            spec, folder, device, way
+        )
 
     def wait(self) -> tuple[float, float]:
         return 1.0, 1.0

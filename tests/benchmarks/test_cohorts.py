@@ -10,7 +10,7 @@ from benchmarks import cohorts
 
 @pytest.fixture(scope="module")
 def compared() -> dict[str, dict]:
-    small = {"image_size": 32, "local_size": 16, "local_crops": 1, "views": "dino_multicrop"}
+    small = {"image_size": 32, "local_size": 16, "local_crops": 1, "augmentation": "dino_multicrop"}
     members, images = cohorts.full_size_members("resnet50_slim", 4, 2, (16, 17), **small)
     return cohorts.measure_full_size(members, images, torch.device("cpu"), tuple(cohorts.WAYS))
 

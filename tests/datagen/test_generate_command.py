@@ -75,8 +75,8 @@ def test_a_plan_counts_estimates_and_says_what_is_missing(tmp_path: Path) -> Non
     assert found["images"] == 126_689 and found["shards"] == 990 and found["classes"] == 100
     assert 10 < found["hours"] < 100 and "not measured here" in found["rate_from"]
     assert 5e9 < found["bytes"] < 50e9
-    assert "stabilityai/stable-diffusion-2-1-unclip" in found["lacking"][0]
-    assert "The source images are not in" in found["lacking"][1]
+    assert "stabilityai/stable-diffusion-2-1-unclip" in found["missing"][0]
+    assert "The source images are not in" in found["missing"][1]
     assert not list(tmp_path.iterdir())
     refused = run("imagenet100_unclip", "--store", str(tmp_path))
     assert refused.exit_code == 2

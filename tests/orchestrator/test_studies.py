@@ -68,7 +68,7 @@ def test_pretrained_starts_are_asked_only_where_there_are_pretrained_weights(sto
     plan = planned("layer_importance", store, scale="oxford_pets")
     started = [spec for spec in plan.trials if spec.initial_weights]
     assert [spec.title for spec in started] == ["real pretrained s0", "synthetic pretrained s0"]
-    assert any("pretrained weights" in sentence for sentence in plan.lacking)
+    assert any("pretrained weights" in sentence for sentence in plan.missing_inputs)
 
 
 def test_a_generator_that_a_scale_does_not_have_drops_its_points_with_the_reason(store: Store) -> None:
@@ -95,8 +95,8 @@ def test_a_mixture_is_never_stored_but_its_parts_are_made(store: Store) -> None:
     plan = planned("mixing", store, "real_share=0.25")
     assert not any(isinstance(spec, MixedDataset) for spec in plan.artifacts)
     mixed = next(trial.spec for trial in plan.grid if trial.point["direction"] == "mixed")
-    work = next(item for item in plan.work() if mixed in item.makes)
-    assert work.needs == {POCKET.dataset("synthetic").fingerprint}
+    task = next(item for item in plan.tasks() if mixed in item.makes)
+    assert task.needs == {POCKET.dataset("synthetic").fingerprint}
     assert mixed.train.images == POCKET.dataset("real").images
 
 
@@ -104,7 +104,7 @@ def test_every_trial_of_a_study_has_a_title_of_its_own(store: Store) -> None:
     for study in ("augmentation", "normalization", "guidance_and_prompts", "mixing", "full_grid", "data_reduction"):
         plan = planned(study, store, seeds=2)
         assert len({spec.title for spec in plan.trials}) == len(plan.trials), study
-        titles = [work.title for work in plan.work()]
+        titles = [task.title for task in plan.tasks()]
         assert len(set(titles)) == len(titles), study
 
 
@@ -127,7 +127,7 @@ def test_a_choice_that_is_no_axis_holds_for_every_point(store: Store) -> None:
 
 def test_settings_that_are_the_transfers_own_leave_its_base_alone() -> None:
     study = load_study("label_budget")
-    point = {"direction": "synthetic->real", "frozen_layers": 8, "learning_rate": 0.1, "views": "none"}
+    point = {"direction": "synthetic->real", "frozen_layers": 8, "learning_rate": 0.1, "augmentation": "none"}
     spec = POCKET.training(point, 0, study.transfer_only)
     assert spec.source == POCKET.training({"direction": "synthetic"}, 0)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from datagen.datasets.spec import MadeDataset
+from datagen.datasets.spec import DerivedDataset
 from datagen.pocket.classes import CLASSES as POCKET_CLASSES
 from orchestrator.cli.overrides import apply_overrides
 from orchestrator.execution.ray_environment import prepare
@@ -30,16 +30,16 @@ NARROWED: dict[str, list[str]] = {
     "layer_importance": ["frozen_layers=16,17"],
     "data_reduction": ["fraction=1,1/4"],
     "normalization": [],
-    "augmentation": ["views=none,pixmix,dino_multicrop"],
+    "augmentation": ["augmentation=none,pixmix,dino_multicrop"],
     "stylized": [],
     "oracle_prompts": [],
     "guidance_and_prompts": ["guidance=2,7.5", "prompt_style=c"],
     "mixing": ["real_share=0.5"],
-    "label_budget": ["trials=3", "views=none", "fraction=1,1/4"],
+    "label_budget": ["trials=3", "augmentation=none", "fraction=1,1/4"],
     "full_grid": [
         "direction=SDTL",
         "frozen_layers=17,18",
-        "views=none",
+        "augmentation=none",
         "normalization=imagenet,exact",
         "fraction=1,0.5",
     ],
@@ -84,9 +84,9 @@ def test_every_study_that_ships_is_run_here() -> None:
 def test_a_study_runs_from_end_to_end(name: str, here: Cluster, store: Store, small: Scale) -> None:
     study, scale = apply_overrides(load_study(name), small, NARROWED[name])
     plan = make_plan(study, scale, 1, store)
-    assert plan.lacking == ()
+    assert plan.missing_inputs == ()
     search = SearchRun(plan, store, lambda spec: top1(store, spec)) if study.search else None
-    outcome = run_plan(plan.work(here.slots), store, here, [], search=search)
+    outcome = run_plan(plan.tasks(here.slots), store, here, [], search=search)
     assert outcome.failed == {} and not outcome.interrupted
     plan = with_searched(make_plan(study, scale, 1, store), store)
     assert plan.missing() == []
@@ -105,7 +105,7 @@ def _check(study: Study, scale: Scale, store: Store) -> None:
         assert {entry.state for entry in ledger_of(plan, store)} <= {DONE, STOPPED}
     if study.name == "stylized":
         made = scale.dataset("real", {"stylized": True})
-        assert isinstance(made, MadeDataset)
+        assert isinstance(made, DerivedDataset)
         manifest = json.loads((store.dataset_folder(made) / "manifest.json").read_text())
         assert sum(shard["rows"] for shard in manifest["shards"]) == scale.dataset("real").images
 

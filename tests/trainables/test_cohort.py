@@ -226,7 +226,7 @@ def test_at_the_depth_of_all_layers_the_source_is_only_evaluated(
 @pytest.mark.parametrize(
     "change",
     [
-        {"views": "dino_multicrop", "local_size": 16, "local_crops": 2},
+        {"augmentation": "dino_multicrop", "local_size": 16, "local_crops": 2},
         {"head": "linear"},
         {"normalization": "exact"},
         {"normalization": "batchnorm_train"},

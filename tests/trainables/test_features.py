@@ -17,7 +17,7 @@ from trainables.trunk import Trunk
 
 @pytest.fixture(scope="module")
 def base(base_spec: TrainingSpec, train_images: ImageSet, validation_images: ImageSet) -> Trained:
-    return train_cohort([replace(base_spec, views="none")], train_images, validation_images)[0]
+    return train_cohort([replace(base_spec, augmentation="none")], train_images, validation_images)[0]
 
 
 @pytest.mark.parametrize("changes", [{}, {"precision": "bfloat16"}, {"batch_size": 20}], ids=str)
@@ -59,7 +59,7 @@ def test_features_that_would_not_fit_are_not_kept(monkeypatch: pytest.MonkeyPatc
     ("changes", "kept"),
     [
         ({}, True),
-        ({"views": "pytorch_example"}, False),
+        ({"augmentation": "pytorch_example"}, False),
         ({"frozen_batchnorm": "train"}, False),
         ({"normalization": "batchnorm_train"}, True),
         ({"normalization": "batchnorm_train", "batchnorm_evaluation_statistics": "drifting"}, False),

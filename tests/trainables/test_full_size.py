@@ -26,7 +26,7 @@ def test_a_multicrop_step_at_224_px_trains_from_scratch_and_every_kind_of_branch
         base_spec,
         model=model,
         image_size=224,
-        views="dino_multicrop",
+        augmentation="dino_multicrop",
         local_size=96,
         local_crops=8,
         epochs=1,

@@ -1,6 +1,6 @@
 """Views: the augmented, normalized tensors a network is trained on, and the plain ones it is evaluated on.
 
-A view is chosen by name in a `TrainingSpec`; each has a file of its own in this folder and an entry in `VIEWS_BY_NAME`.
+One is chosen by name in a `TrainingSpec`; each has a file of its own here and an entry in `AUGMENTATION_CLASSES`.
 A sample's view depends on (seed, epoch, image) alone: not on the batch it is in, nor on who computes it.
 """
 
@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from datagen.core.identity import derived_seed
-from trainables.augmentations.augmentation import View
+from trainables.augmentations.augmentation import Augmentation
 from trainables.augmentations.augmix import AugMix
 from trainables.augmentations.autoaugment import AutoAugment
 from trainables.augmentations.dino_multicrop import DinoMulticrop
-from trainables.augmentations.none import PlainView
+from trainables.augmentations.none import PlainAugmentation
 from trainables.augmentations.operators.memory import empty_float32
 from trainables.augmentations.operators.rows import BLOCK_BYTES
 from trainables.augmentations.pixmix import PixMix
@@ -26,8 +26,8 @@ from trainables.input.prefetch import to_device
 from trainables.input.threads import in_threads
 from trainables.spec import TrainingSpec
 
-VIEWS_BY_NAME: dict[str, type[View]] = {
-    "none": PlainView,
+AUGMENTATION_CLASSES: dict[str, type[Augmentation]] = {
+    "none": PlainAugmentation,
     "autoaugment": AutoAugment,
     "pytorch_example": PyTorchExample,
     "augmix": AugMix,
@@ -36,7 +36,7 @@ VIEWS_BY_NAME: dict[str, type[View]] = {
 }
 
 
-class Views:
+class Augmenter:
     """Makes the training views of a data set of `images` images, normalized by `statistics`, on `device`.
 
     Crops are cut and resized where the images are; what comes after them is computed on `device` (the images' own by
@@ -46,7 +46,7 @@ class Views:
     def __init__(
         self, spec: TrainingSpec, images: int, statistics: PixelStatistics, device: torch.device | None = None
     ) -> None:
-        self._view = VIEWS_BY_NAME[spec.views](spec)
+        self._augmentation = AUGMENTATION_CLASSES[spec.augmentation](spec)
         self._seed, self._images, self._statistics, self._device = spec.seed, images, statistics, device
         self._epoch, self._uniforms = 0, torch.empty(0)
 
@@ -60,10 +60,10 @@ class Views:
         if epoch != self._epoch:
             # One table for the epoch, a row for each image: 126,689 images and 23 numbers take 23 MB and 20 ms.
             generator = torch.Generator().manual_seed(derived_seed(self._seed, "views", epoch))
-            shape = (self._images, self._view.uniforms)
+            shape = (self._images, self._augmentation.uniforms)
             self._uniforms = torch.rand(shape, generator=generator, dtype=torch.float64)
             self._epoch = epoch
-        groups = self._view(images, self._uniforms[positions.cpu()], self._device)
+        groups = self._augmentation(images, self._uniforms[positions.cpu()], self._device)
         return [_normalized(to_device(group, self._device or group.device), self._statistics) for group in groups]
 
 
@@ -74,7 +74,7 @@ def evaluation_view(
     device: torch.device | None = None,
 ) -> Tensor:
     """[batch, 3, height, width] uint8 to normalized [batch, 3, size, size] float32 on `device`, with nothing random."""
-    (views,) = PlainView(spec)(images, torch.empty(len(images), 0))
+    (views,) = PlainAugmentation(spec)(images, torch.empty(len(images), 0))
     return _normalized(to_device(views, device or views.device), statistics)
 
 

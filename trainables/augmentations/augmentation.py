@@ -13,7 +13,7 @@ from trainables.input.threads import in_threads
 from trainables.spec import TrainingSpec
 
 
-class View(Protocol):
+class Augmentation(Protocol):
     """Turns images into one tensor of crops for each resolution, pixels in 0..255.
 
     Images are [batch, 3, height, width] uint8 or, if their sizes differ, as many [3, height, width] on the CPU. Crops

@@ -16,7 +16,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
 from trainables.augmentations.augmentation import each_in_threads
-from trainables.augmentations.none import PlainView
+from trainables.augmentations.none import PlainAugmentation
 from trainables.spec import TrainingSpec
 
 
@@ -26,7 +26,7 @@ class AutoAugment:
     uniforms = 1
 
     def __init__(self, spec: TrainingSpec) -> None:
-        self._plain = PlainView(spec)
+        self._plain = PlainAugmentation(spec)
         self._policy = ImageNetPolicy()
 
     def __call__(

@@ -12,7 +12,7 @@ from trainables.input.threads import in_threads
 from trainables.spec import TrainingSpec
 
 
-class PlainView:
+class PlainAugmentation:
     """Resize 256 and centre crop 224, bilinear, or the same at another size (papers.md, section 1, evaluation).
 
     Below 64 px the margin would cut the objects of data sets made at that size, so there the whole image is kept.

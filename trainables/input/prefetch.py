@@ -27,7 +27,7 @@ class Inputs:
         positions: [batch] int64 on the CPU, the images' places in their set.
         labels: [batch] int64 on the device.
         views: one tensor for each resolution, on the device; none if the trunk's features are known.
-        weight: of this worker's share of the batch (`World.weight`).
+        weight: of this worker's share of the batch (`DistributedContext.weight`).
     """
 
     positions: Tensor

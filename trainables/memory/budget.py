@@ -1,4 +1,4 @@
-"""What a cohort takes of its device's memory, and in how many pieces it fits. Pure arithmetic, and meters to read."""
+"""What a cohort takes of its device's memory, and in how many parts it fits. Pure arithmetic, and meters to read."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Protocol
 
 import torch
 
-from orchestrator.planning.partition import divided
 from trainables.features import KEPT_LIMIT
+from trainables.partition import branch_layers, partition
 from trainables.spec import TrainingSpec
 
 HEADROOM = 0.92
@@ -18,14 +18,14 @@ A guess; what it does not cover ends as an error of the device, after which the 
 
 
 class CohortTooLarge(RuntimeError):
-    """The cohort does not fit in the device's memory; in `pieces_needed` pieces it does."""
+    """The cohort does not fit in the device's memory; in `parts_needed` parts it does."""
 
-    def __init__(self, pieces_needed: int, reason: str) -> None:
+    def __init__(self, parts_needed: int, reason: str) -> None:
         super().__init__(reason)
-        self.pieces_needed = pieces_needed
+        self.parts_needed = parts_needed
 
     def __reduce__(self) -> tuple[type[CohortTooLarge], tuple[int, str]]:
-        return type(self), (self.pieces_needed, str(self))
+        return type(self), (self.parts_needed, str(self))
 
 
 class MemoryMeter(Protocol):
@@ -133,13 +133,13 @@ class Demand:
         return lasting + max(phase.peak(cuts) for phase in self.phases)
 
 
-def pieces_needed(members: Sequence[TrainingSpec], demand: Demand, available: int) -> int:
-    """The smallest number of pieces, as `divided` makes them, of which each fits in `available` bytes.
+def parts_needed(members: Sequence[TrainingSpec], demand: Demand, available: int) -> int:
+    """The smallest number of parts, as `partition` makes them, of which each fits in `available` bytes.
 
     A training that does not fit alone gets a piece of its own: its failure is not to be the others'.
     """
     for parts in range(1, len(members)):
-        pieces = divided(members, parts)
+        pieces = partition(members, parts, branch_layers)
         if all(len(piece) == 1 or demand.peak(piece) <= available * HEADROOM for piece in pieces):
             return parts
     return len(members)

@@ -13,12 +13,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from trainables.augmentations.apply import Views, evaluation_view
-from trainables.distributed import World
+from trainables.augmentations.apply import Augmenter, evaluation_view
+from trainables.distributed import DistributedContext
 from trainables.features import may_keep
 from trainables.input.data import EVALUATION_BATCH, ImageSet, epoch_batches
 from trainables.input.pixel_statistics import IMAGENET
-from trainables.memory.budget import CohortTooLarge, Demand, MemoryMeter, Phase, pieces_needed
+from trainables.memory.budget import CohortTooLarge, Demand, MemoryMeter, Phase, parts_needed
 from trainables.spec import TrainingSpec
 from trainables.timers import Timers
 from trainables.trunk import Branch, Trunk, layers_of
@@ -29,8 +29,12 @@ NEVER_FITS = 2**62
 """Bytes that stand for what ended as an error of the device."""
 
 
-def ensure_room(
-    members: Sequence[TrainingSpec], train: ImageSet, validation: ImageSet, world: World, meter: MemoryMeter
+def ensure_fits(
+    members: Sequence[TrainingSpec],
+    train: ImageSet,
+    validation: ImageSet,
+    context: DistributedContext,
+    meter: MemoryMeter,
 ) -> None:
     """Checks that a cohort fits in the memory that `meter` reads.
 
@@ -41,13 +45,13 @@ def ensure_room(
         CohortTooLarge: it does not; the error says how many pieces do.
     """
     cuts = sorted({member.frozen_layers for member in members})
-    devices = [world.device] if world.device.type == "cuda" else []
+    devices = [context.device] if context.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        demand = measured_demand(members, cuts[:1], train, validation, world, meter)
-        pieces = world.most(pieces_needed(members, demand, meter.available()))
+        demand = measured_demand(members, cuts[:1], train, validation, context, meter)
+        pieces = context.most(parts_needed(members, demand, meter.available()))
         if pieces > 1:
-            demand = measured_demand(members, cuts, train, validation, world, meter)
-            pieces = world.most(pieces_needed(members, demand, meter.available()))
+            demand = measured_demand(members, cuts, train, validation, context, meter)
+            pieces = context.most(parts_needed(members, demand, meter.available()))
     if pieces > 1:
         need, may = demand.peak(members) / 2**30, meter.available() / 2**30
         raise CohortTooLarge(pieces, f"it would take {need:.1f} GiB of the GPU's memory, of which it may use {may:.1f}")
@@ -58,39 +62,41 @@ def measured_demand(
     measured_cuts: Sequence[int],
     train: ImageSet,
     validation: ImageSet,
-    world: World,
+    context: DistributedContext,
     meter: MemoryMeter,
 ) -> Demand:
     """What a cohort takes: one batch through the trunk, and through a branch at each of the cuts to be measured."""
     # Compiled code takes no more, and to compile takes minutes.
     spec = replace(members[0], compile=False)
     cuts = sorted({member.frozen_layers for member in members})
-    probe = _Probe(spec, cuts, measured_cuts, world.device, meter)
-    views, labels = _training_inputs(spec, train, world)
+    probe = _Probe(spec, cuts, measured_cuts, context.device, meter)
+    views, labels = _training_inputs(spec, train, context)
     phases = (
         probe.phase(views, labels, training=True),
-        probe.phase(*_evaluation_inputs(spec, validation, world), training=False),
+        probe.phase(*_evaluation_inputs(spec, validation, context), training=False),
     )
-    buckets = 1 if world.size > 1 else 0
+    buckets = 1 if context.size > 1 else 0
     weights = {cut: probe.trunk_bytes(cut) for cut in cuts}
     kept = {cut: probe.branch_bytes(cut, 2 + buckets) for cut in cuts}
     features = {cut: phases[0].activations[cut] * len(train) // len(labels) for cut in cuts}
     return Demand(weights, kept, features if may_keep(members[0]) else {}, phases)
 
 
-def _training_inputs(spec: TrainingSpec, images: ImageSet, world: World) -> tuple[list[Tensor], Tensor]:
+def _training_inputs(spec: TrainingSpec, images: ImageSet, context: DistributedContext) -> tuple[list[Tensor], Tensor]:
     """Views and labels of this worker's part of a batch."""
     batch = next(epoch_batches(torch.arange(len(images)), spec.batch_size, spec.seed, 1))
-    share = world.share(batch)
-    views = Views(spec, len(images), IMAGENET, world.device)(images.images[share], share, 1)
-    return [group.to(world.device) for group in views], images.labels[share].to(world.device)
+    share = context.share(batch)
+    views = Augmenter(spec, len(images), IMAGENET, context.device)(images.images[share], share, 1)
+    return [group.to(context.device) for group in views], images.labels[share].to(context.device)
 
 
-def _evaluation_inputs(spec: TrainingSpec, images: ImageSet, world: World) -> tuple[list[Tensor], Tensor]:
+def _evaluation_inputs(
+    spec: TrainingSpec, images: ImageSet, context: DistributedContext
+) -> tuple[list[Tensor], Tensor]:
     count = max(EVALUATION_BATCH, spec.batch_size if spec.normalization == "batchnorm_train" else 0)
     share = torch.arange(min(count, len(images)))
-    views = evaluation_view(images.images[share], spec, IMAGENET, world.device)
-    return [views], images.labels[share].to(world.device)
+    views = evaluation_view(images.images[share], spec, IMAGENET, context.device)
+    return [views], images.labels[share].to(context.device)
 
 
 class _Probe:

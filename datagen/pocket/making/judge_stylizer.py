@@ -23,7 +23,7 @@ from PIL import Image
 from datagen.core.errors import InputError
 from datagen.datasets.shards import read_manifest
 from datagen.datasets.spec import RealDataset
-from datagen.generation.stylize import StylePainter
+from datagen.generation.stylize import StyleGenerator
 from datagen.pocket import IMAGE_SIZE, STYLES, STYLIZER
 from datagen.pocket.making.draw_images import publish
 from datagen.pocket.making.fashion_mnist import ORACLE_TRAIN, PADDING, VALIDATION, LabelledImages, Split, read_splits
@@ -44,7 +44,7 @@ def stylized(data: LabelledImages, split: Split) -> LabelledImages:
             class_names=manifest.class_names, split="train", digest=manifest.digest, rows=manifest.rows, folder=folder
         )
         recipe = StyleRecipe(network=STYLIZER, styles=STYLES, settings={"width": IMAGE_SIZE, "height": IMAGE_SIZE})
-        rows = StylePainter(recipe.spec("stylized", real), "cpu", folder).draw(range(manifest.rows))
+        rows = StyleGenerator(recipe.spec("stylized", real), "cpu", folder).draw(range(manifest.rows))
     inner = slice(PADDING, -PADDING)
     gray = [np.asarray(Image.open(io.BytesIO(row.image)).convert("L"))[inner, inner] for row in rows]
     return replace(data, images=np.stack(gray))

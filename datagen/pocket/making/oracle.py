@@ -155,7 +155,7 @@ def generate(pipeline: Pipeline, sampler: Sampler, labels: NDArray[np.int64], me
         pipeline: The trained pipeline; its scheduler is replaced by the sampler's.
         sampler: How to sample.
         labels: Classes to generate, int64 of shape (count,).
-        meter: What measures the work.
+        meter: What measures the task.
 
     Returns:
         Pixels, float32 of shape (count, 3, 32, 32) from -1 to 1, rounded to the 256 values of a stored image.

@@ -12,7 +12,7 @@ class Meter:
     """Measures a loop over batches of images and prints a line every few seconds.
 
     Attributes:
-        task: What the lines call the work.
+        task: What the lines call the task.
         total: Number of images the whole loop handles.
         done: Number of images handled so far.
     """
@@ -35,7 +35,7 @@ class Meter:
         return self.done / max(self.core_seconds, 1e-9)
 
     def advance(self, images: int, note: str = "") -> None:
-        """Count images as done, and print a line if the last one is old or the work is complete.
+        """Count images as done, and print a line if the last one is old or the task is complete.
 
         Args:
             images: Number of images just handled.

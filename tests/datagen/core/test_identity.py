@@ -89,7 +89,7 @@ def test_runtime_fields_leave_the_fingerprint_alone() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"seed": 1}, {"epochs": 99}, {"views": "none"}, {"fraction": 0.5}, {"train": REAL}, {"learning_rate": 0.2}],
+    [{"seed": 1}, {"epochs": 99}, {"augmentation": "none"}, {"fraction": 0.5}, {"train": REAL}, {"learning_rate": 0.2}],
 )
 def test_every_identity_field_changes_the_fingerprint(change: dict) -> None:
     assert replace(BASE, **change).fingerprint != BASE.fingerprint
@@ -126,7 +126,7 @@ def test_a_cohort_is_all_that_differs_in_freeze_depth_only() -> None:
         ({"frozen_layers": 19}, "frozen_layers must be from 0 .* to 17 .* 18"),
         ({"epochs": 0}, "epochs must be at least 1, not 0"),
         ({"epochs": "many"}, "epochs must be at least 1, not 'many'"),
-        ({"views": "blur"}, "views must be one of none, .* not 'blur'"),
+        ({"augmentation": "blur"}, "augmentation must be one of none, .* not 'blur'"),
         ({"frozen_layers": 0}, "needs a source"),
         ({"warmup_epochs": 100}, "warmup_epochs"),
         ({"workers": 21}, "workers=21 is more than there are images in a batch"),

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from datagen import pocket
 from datagen.datasets.shards import MANIFEST, read_manifest
-from datagen.datasets.spec import GeneratedDataset, MadeDataset
+from datagen.datasets.spec import DerivedDataset, GeneratedDataset
 from datagen.generation import engine as generation
 
 
@@ -54,14 +54,14 @@ def checksums(folder: Path) -> dict[str, str]:
 def main(folder: Path, kills: int) -> dict[str, Any]:
     """Kills until there were `kills`, starting a new set whenever one is finished; then lets the last one finish."""
     spec, chance = small_spec(), random.Random(0)
-    painter = generation.ShardPainter(spec, folder, "cpu")
+    generator = generation.ShardGenerator(spec, folder, "cpu")
 
     def draw_here(
-        spec: MadeDataset, folder: Path, missing: Sequence[int], *others: Any
+        spec: DerivedDataset, folder: Path, missing: Sequence[int], *others: Any
     ) -> Iterator[tuple[int, dict[str, Any]]]:
-        painter._folder = folder
+        generator._folder = folder
         for shard in missing:
-            yield shard, json.loads(painter({"shard": [shard]})["result"][0])
+            yield shard, json.loads(generator({"shard": [shard]})["result"][0])
 
     generation._draw_missing = draw_here  # type: ignore[assignment]
 

@@ -33,8 +33,8 @@ POSITIONS = [(row % 2, row // 2) for row in range(18)]
 
 @pytest.fixture(scope="module")
 def one_by_one(generated_spec: GeneratedDataset) -> dict[tuple[int, int], bytes]:
-    painter = TextToImage(replace(generated_spec, images_at_once=1))
-    return {(row.label, row.index): row.image for row in painter.draw(POSITIONS)}
+    generator = TextToImage(replace(generated_spec, images_at_once=1))
+    return {(row.label, row.index): row.image for row in generator.draw(POSITIONS)}
 
 
 def contents(folder: Path) -> list[tuple[int, int, int, str, bytes]]:
@@ -46,8 +46,8 @@ def contents(folder: Path) -> list[tuple[int, int, int, str, bytes]]:
 def test_an_image_is_the_same_bytes_in_any_batch(
     images_at_once: int, generated_spec: GeneratedDataset, one_by_one: dict[tuple[int, int], bytes]
 ) -> None:
-    painter = TextToImage(replace(generated_spec, images_at_once=images_at_once))
-    assert {(row.label, row.index): row.image for row in painter.draw(POSITIONS)} == one_by_one
+    generator = TextToImage(replace(generated_spec, images_at_once=images_at_once))
+    assert {(row.label, row.index): row.image for row in generator.draw(POSITIONS)} == one_by_one
 
 
 def test_an_image_is_the_same_bytes_in_any_company(

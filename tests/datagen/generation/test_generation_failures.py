@@ -1,4 +1,4 @@
-"""Generation when something breaks: images, workers, disks. The painters here draw nothing, so no network is loaded."""
+"""Generation when something breaks: images, workers, disks. The generators here draw nothing and load no network."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ import pytest
 from datagen.core.errors import InputError
 from datagen.datasets.folders import stored_folder
 from datagen.datasets.shards import ImageRow, read_manifest, shard_name
-from datagen.datasets.spec import GeneratedDataset, MadeDataset, OracleDataset
+from datagen.datasets.spec import DerivedDataset, GeneratedDataset, OracleDataset
 from datagen.generation import engine as generation
-from datagen.generation import shard_generator as shard_painter
+from datagen.generation import shard_generator as shard_generator
 from datagen.generation.engine import GenerationFailedError, generate, make_dataset, owned
-from datagen.generation.shard_generator import NOTES, ShardPainter, shard_count
+from datagen.generation.shard_generator import NOTES, ShardGenerator, shard_count
 from tests.conftest import png
 
 SPEC = GeneratedDataset(
@@ -40,7 +40,7 @@ SPEC = GeneratedDataset(
 PICTURE = png(np.zeros((8, 8, 3), dtype=np.uint8))
 
 
-class Painter:
+class ImageGenerator:
     """Draws nothing; dies or fails where a file in the folder says so."""
 
     def __init__(self, spec: GeneratedDataset, folder: Path) -> None:
@@ -63,15 +63,15 @@ class Painter:
         ]
 
 
-class BreakableShardPainter(ShardPainter):
+class BreakableShardGenerator(ShardGenerator):
     def __init__(self, spec: GeneratedDataset, folder: Path, *unused: object, **also_unused: object) -> None:
         self._spec, self._folder, self._shared, self._refused = spec, folder, None, ""
-        self._painter = Painter(spec, folder)
+        self._generator = ImageGenerator(spec, folder)
 
 
 @pytest.fixture
 def breakable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generation, "ShardPainter", BreakableShardPainter)
+    monkeypatch.setattr(generation, "ShardGenerator", BreakableShardGenerator)
 
 
 @pytest.fixture
@@ -79,9 +79,9 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """The generation in this process, without Ray."""
 
     def draw_here(spec: Any, folder: Path, missing: Sequence[int], *others: Any) -> Any:
-        painter = BreakableShardPainter(spec, folder)
+        generator = BreakableShardGenerator(spec, folder)
         for shard in missing:
-            result = json.loads(painter({"shard": [shard]})["result"][0])
+            result = json.loads(generator({"shard": [shard]})["result"][0])
             if "refused" in result:
                 raise InputError(result["refused"])
             yield shard, result
@@ -134,7 +134,7 @@ def test_a_shard_that_a_broken_disk_has_left_is_drawn_again(content: bytes, alon
 def test_a_shard_with_an_image_twice_is_not_published(
     alone: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shard_painter, "shard_positions", lambda spec, shard: [(0, 0), (1, 0), (0, 1), (1, 1)])
+    monkeypatch.setattr(shard_generator, "shard_positions", lambda spec, shard: [(0, 0), (1, 0), (0, 1), (1, 1)])
     with pytest.raises(InputError, match="24 images, 4 of them different, instead of 24"):
         generate(SPEC, tmp_path / "set", workers=1)
     assert not (tmp_path / "set" / "manifest.json").exists()
@@ -182,7 +182,7 @@ def test_a_set_in_the_store_is_where_a_sweep_looks_and_is_made_once(alone: None,
 
 
 def test_a_set_that_is_made_of_another_needs_that_first(alone: None, tmp_path: Path) -> None:
-    oracle: MadeDataset = OracleDataset(
+    oracle: DerivedDataset = OracleDataset(
         class_names=SPEC.class_names,
         pipeline="none",
         pipeline_digest="0",

@@ -22,7 +22,7 @@ from datagen.datasets.shards import ImageRow, publish_dataset, read_manifest
 from datagen.datasets.source_rows import SourceRows
 from datagen.datasets.spec import DiffusionDataset, GeneratedDataset, OracleDataset, RealDataset
 from datagen.generation.diffusion import DiffusionPainter, TextToImage
-from datagen.generation.generators import painter_for
+from datagen.generation.generators import generator_for
 from datagen.generation.pipeline_folders import PIPELINES, adapter_file, pipeline_class, weights_variant
 from datagen.generation.pipelines import look_up_on_the_host
 from tests import tiny_pipelines
@@ -73,25 +73,25 @@ def positions_of(spec: DiffusionDataset) -> Sequence[Any]:
 
 
 def drawn(spec: DiffusionDataset, positions: Sequence[Any], folders: dict[str, Path]) -> list[ImageRow]:
-    return painter_for(spec, "cpu", folders["source"]).draw(positions)
+    return generator_for(spec, "cpu", folders["source"]).draw(positions)
 
 
 def noise_and_images(
     spec: DiffusionDataset, positions: Sequence[Any], folders: dict[str, Path]
 ) -> dict[Any, tuple[str, bytes]]:
     """The first input of the denoiser and the encoded image, by position."""
-    painter: Any = painter_for(spec, "cpu", folders["source"])
+    generator: Any = generator_for(spec, "cpu", folders["source"])
     first: list[torch.Tensor] = []
     calls: list[int] = []
 
     def note(module: Any, arguments: Any, options: Any) -> None:
         sample = options.get("sample", arguments[0] if arguments else None)
         if len(calls) % (spec.steps if "image_to_image" != getattr(spec, "method", "") else 1) == 0:
-            first.append(sample.chunk(2)[0] if painter._embeddings.guided else sample)
+            first.append(sample.chunk(2)[0] if generator._embeddings.guided else sample)
         calls.append(1)
 
-    painter._pipeline.unet.register_forward_pre_hook(note, with_kwargs=True)
-    rows = painter.draw(positions)
+    generator._pipeline.unet.register_forward_pre_hook(note, with_kwargs=True)
+    rows = generator.draw(positions)
     at_once = spec.images_at_once
     noise = [batch[: min(at_once, len(positions) - at_once * n)] for n, batch in enumerate(first)]
     hashes = [hashlib.sha256(latent.numpy().tobytes()).hexdigest() for latent in torch.cat(noise)]
@@ -134,8 +134,8 @@ def test_a_variant_is_another_data_set_of_nearly_the_same_images(
     object.__setattr__(changed, "fingerprint", plain.fingerprint)  # The same noise for both.
     positions = [(row % 2, row // 2) for row in range(8)]
     if not plain_images:
-        plain_images["plain"] = pixels(painter_for(plain, "cpu").draw(positions))
-    ours, theirs = pixels(painter_for(changed, "cpu").draw(positions)), plain_images["plain"]
+        plain_images["plain"] = pixels(generator_for(plain, "cpu").draw(positions))
+    ours, theirs = pixels(generator_for(changed, "cpu").draw(positions)), plain_images["plain"]
     apart = np.abs(theirs - np.roll(theirs, 2, axis=0)).mean()  # of images of the same class
     assert 0.05 < np.abs(ours - theirs).mean() < apart / 2
 
@@ -159,34 +159,34 @@ def test_a_variants_noise_and_pixels_are_equal_in_any_batch_and_order(
 
 def test_deep_features_are_computed_every_so_many_steps_of_each_batch(folders: dict[str, Path]) -> None:
     spec = spec_of("sdxl", folders, steps=5, deepcache_interval=3, images_at_once=2)
-    painter: Any = painter_for(spec, "cpu")
+    generator: Any = generator_for(spec, "cpu")
     ran: dict[str, list[int]] = {}
     steps: list[int] = []
-    unet = painter._pipeline.unet
+    unet = generator._pipeline.unet
     unet.register_forward_pre_hook(lambda module, inputs: steps.append(len(steps)))
     parts = {"deepest": unet.mid_block.resnets[0], "last": unet.up_blocks[-1].resnets[-1], "first": unet.conv_in}
     for name, module in parts.items():
         ran[name] = []
         module.register_forward_pre_hook(lambda module, inputs, name=name: ran[name].append(len(steps) - 1))
-    painter.draw([(0, 0), (1, 0), (2, 0)])  # Two batches.
+    generator.draw([(0, 0), (1, 0), (2, 0)])  # Two batches.
     assert ran == {"deepest": [0, 3, 5, 8], "last": list(range(10)), "first": list(range(10))}
 
 
 def test_weights_in_float8_are_those_of_convolutions_and_linear_layers(folders: dict[str, Path]) -> None:
-    painter: Any = painter_for(spec_of("sdxl with LoRA", folders, denoiser_weights="float8", compile=False), "cpu")
-    kinds = {name: weight.dtype for name, weight in painter._pipeline.unet.named_parameters()}
+    generator: Any = generator_for(spec_of("sdxl with LoRA", folders, denoiser_weights="float8", compile=False), "cpu")
+    kinds = {name: weight.dtype for name, weight in generator._pipeline.unet.named_parameters()}
     rounded = {name for name, kind in kinds.items() if kind == torch.float8_e4m3fn}
     assert any("conv1" in name for name in rounded) and any("to_q" in name for name in rounded)
     assert not any("norm" in name for name in rounded)
-    assert {part.dtype for part in painter._pipeline.vae.parameters()} == {torch.float32}
+    assert {part.dtype for part in generator._pipeline.vae.parameters()} == {torch.float32}
 
 
 def test_defaults_change_nothing(folders: dict[str, Path]) -> None:
     spec = spec_of("sdxl", folders)
     assert {"deepcache_interval", "denoiser_weights"}.isdisjoint(spec.canonical())
-    painter: Any = painter_for(spec, "cpu")
-    assert painter._deep_features is None
-    assert {weight.dtype for weight in painter._pipeline.unet.parameters()} == {torch.float32}
+    generator: Any = generator_for(spec, "cpu")
+    assert generator._deep_features is None
+    assert {weight.dtype for weight in generator._pipeline.unet.parameters()} == {torch.float32}
 
 
 def test_a_compiled_denoiser_keeps_deep_features_too(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,9 +199,9 @@ def test_a_compiled_denoiser_keeps_deep_features_too(folders: dict[str, Path], m
         return forward
 
     monkeypatch.setattr(torch, "compile", note)  # The real one takes half a minute.
-    painter: Any = painter_for(replace(spec, compile=True), "cpu")
-    assert painter.draw([(0, 0), (1, 0)]) == expected
-    assert compiled == [painter._pipeline.unet, painter._pipeline.vae.decoder]
+    generator: Any = generator_for(replace(spec, compile=True), "cpu")
+    assert generator.draw([(0, 0), (1, 0)]) == expected
+    assert compiled == [generator._pipeline.unet, generator._pipeline.vae.decoder]
 
 
 @pytest.mark.parametrize("scheduler", ["pndm", "ddim"])
@@ -209,8 +209,8 @@ def test_schedulers_take_timesteps_from_the_hosts_copy(scheduler: str, folders: 
     spec = spec_of("image_to_image", folders, steps=10, strength=0.5, scheduler=scheduler)  # Begins in the middle.
     expected = drawn(spec, [0], folders)
     taken: list[int] = []
-    painter: Any = painter_for(spec, "cpu", folders["source"])
-    used = painter._pipeline.scheduler
+    generator: Any = generator_for(spec, "cpu", folders["source"])
+    used = generator._pipeline.scheduler
     step = used.step
 
     def note(model_output: torch.Tensor, timestep: torch.Tensor, *arguments: Any, **options: Any) -> Any:
@@ -220,7 +220,7 @@ def test_schedulers_take_timesteps_from_the_hosts_copy(scheduler: str, folders: 
 
     used.step = note
     look_up_on_the_host(used)
-    assert painter.draw([0]) == expected
+    assert generator.draw([0]) == expected
     assert taken == used.timesteps.tolist()[-len(taken) :]
 
 
@@ -251,7 +251,7 @@ def test_an_oracle_image_has_the_label_and_index_of_its_source_and_depends_on_it
     other = folders["source"].with_name("other")
     swapped = [replace(sources[0], image=sources[1].image), *sources[1:]]
     publish_dataset(other, [swapped], split="train", class_names=NAMES, description={})
-    (changed,) = painter_for(spec, "cpu", other).draw([0])
+    (changed,) = generator_for(spec, "cpu", other).draw([0])
     assert changed.image != rows[0].image
 
 
@@ -265,35 +265,35 @@ def test_noise_level_and_guidance_are_settings_of_unclip(folders: dict[str, Path
 
 
 def test_a_lora_is_fused_and_changes_the_images(folders: dict[str, Path]) -> None:
-    painter: Any = painter_for(spec_of("sdxl with LoRA", folders), "cpu")
-    plain: Any = painter_for(spec_of("sdxl", folders), "cpu")
-    assert not any("lora" in name for name, _ in painter._pipeline.unet.named_parameters())
-    ours, theirs = painter._pipeline.unet.state_dict(), plain._pipeline.unet.state_dict()
+    generator: Any = generator_for(spec_of("sdxl with LoRA", folders), "cpu")
+    plain: Any = generator_for(spec_of("sdxl", folders), "cpu")
+    assert not any("lora" in name for name, _ in generator._pipeline.unet.named_parameters())
+    ours, theirs = generator._pipeline.unet.state_dict(), plain._pipeline.unet.state_dict()
     changed = {name for name in ours if not torch.equal(ours[name], theirs[name])}
     assert changed and all("to_q" in name or "to_v" in name for name in changed)
-    assert type(painter._pipeline.scheduler).__name__ == "LCMScheduler"
+    assert type(generator._pipeline.scheduler).__name__ == "LCMScheduler"
 
 
 @pytest.mark.parametrize(("guidance", "passes"), [(0.5, 16), (1.0, 16), (1.5, 32)])
 def test_guidance_up_to_1_costs_no_second_pass(guidance: float, passes: int, folders: dict[str, Path]) -> None:
-    painter: Any = painter_for(spec_of("sdxl with LoRA", folders, guidance=guidance), "cpu")
+    generator: Any = generator_for(spec_of("sdxl with LoRA", folders, guidance=guidance), "cpu")
     sizes: list[int] = []
-    painter._pipeline.unet.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
-    painter.draw([(0, 0)])
+    generator._pipeline.unet.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
+    generator.draw([(0, 0)])
     assert sizes == [passes, passes]  # A batch of one is padded to 16 on the CPU.
 
 
 def test_a_prompt_is_encoded_once(folders: dict[str, Path]) -> None:
-    painter: Any = painter_for(spec_of("sdxl", folders, images_at_once=4), "cpu")
+    generator: Any = generator_for(spec_of("sdxl", folders, images_at_once=4), "cpu")
     encoded: list[str] = []
-    encode = painter._pipeline.encode_prompt
+    encode = generator._pipeline.encode_prompt
 
     def counting(**options: Any) -> Any:
         encoded.append(options["prompt"])  # None where the pipeline itself asks, with embeddings at hand
         return encode(**options)
 
-    painter._pipeline.encode_prompt = counting
-    painter.draw([(row % 2, row // 2) for row in range(4)] * 3)
+    generator._pipeline.encode_prompt = counting
+    generator.draw([(row % 2, row // 2) for row in range(4)] * 3)
     assert sorted(filter(None, encoded)) == sorted({prompt for prompts in PROMPTS[:2] for prompt in prompts})
 
 
@@ -302,15 +302,15 @@ def test_neither_safety_checker_nor_watermark_touches_an_image(
 ) -> None:
     plain: Any = TextToImage(generated_spec)
     assert plain._pipeline.safety_checker is None
-    sdxl: Any = painter_for(spec_of("sdxl", folders), "cpu")
+    sdxl: Any = generator_for(spec_of("sdxl", folders), "cpu")
     assert sdxl._pipeline.watermark is None
 
 
 def test_an_image_that_is_not_a_number_is_no_black_picture(generated_spec: GeneratedDataset) -> None:
-    painter: Any = TextToImage(generated_spec)
-    painter._pipeline.vae.decoder.conv_out.bias.data[:] = float("nan")
+    generator: Any = TextToImage(generated_spec)
+    generator._pipeline.vae.decoder.conv_out.bias.data[:] = float("nan")
     with pytest.raises(ArithmeticError, match="not a number"):
-        painter.draw([(0, 0)])
+        generator.draw([(0, 0)])
 
 
 def test_a_long_prompt_is_named_and_cut_only_if_asked(generated_spec: GeneratedDataset) -> None:
@@ -339,7 +339,7 @@ def test_settings_that_do_not_fit_the_pipeline_are_refused(
 
 def test_a_strength_that_leaves_no_step_is_refused(folders: dict[str, Path]) -> None:
     with pytest.raises(InputError, match=r"strength=0\.2 of 2 steps leaves none"):
-        painter_for(spec_of("image_to_image", folders, strength=0.2), "cpu", folders["source"])
+        generator_for(spec_of("image_to_image", folders, strength=0.2), "cpu", folders["source"])
 
 
 def test_a_class_of_pipeline_that_does_not_fit_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
@@ -379,7 +379,7 @@ def test_an_adapter_is_one_safetensors_file(folders: dict[str, Path], tmp_path: 
         adapter_file(tmp_path)
     spec = replace(spec_of("sdxl with LoRA", folders), adapter_folder=folders["sdxl"] / "unet")
     with pytest.raises(InputError, match=r"The LoRA .* cannot be used"):
-        painter_for(spec, "cpu")
+        generator_for(spec, "cpu")
 
 
 def test_half_precision_files_of_the_hub_are_found(tmp_path: Path) -> None:
@@ -391,6 +391,6 @@ def test_half_precision_files_of_the_hub_are_found(tmp_path: Path) -> None:
 
 
 def test_painters_share_one_code() -> None:
-    from datagen.generation.oracles import OraclePainter
+    from datagen.generation.oracles import OracleGenerator
 
-    assert TextToImage.draw is OraclePainter.draw is DiffusionPainter.draw
+    assert TextToImage.draw is OracleGenerator.draw is DiffusionPainter.draw

@@ -17,7 +17,7 @@ from datagen.core.errors import InputError
 from datagen.datasets.shards import ImageRow, publish_dataset
 from datagen.datasets.spec import StylizedDataset
 from datagen.generation.adain import StyleTransfer
-from datagen.generation.stylize import StyleLibrary, StylePainter, content_pixels
+from datagen.generation.stylize import StyleGenerator, StyleLibrary, content_pixels
 from datagen.pocket.making.draw_styles import FAMILIES, PER_FAMILY, draw_style
 from datagen.recipes.recipe import StyleRecipe
 from experiments.datasets.pocket_stylized import RECIPE
@@ -31,7 +31,7 @@ def spec(image_folders: Path) -> StylizedDataset:
 
 @pytest.fixture(scope="module")
 def drawn(spec: StylizedDataset, image_folders: Path) -> list[ImageRow]:
-    return StylePainter(spec, "cpu", image_folders / "train").draw(range(48))
+    return StyleGenerator(spec, "cpu", image_folders / "train").draw(range(48))
 
 
 def colors(row: ImageRow) -> np.ndarray:
@@ -58,7 +58,7 @@ def test_each_image_keeps_class_label_and_index_of_its_source(drawn: list[ImageR
 def test_pixels_do_not_depend_on_what_is_drawn_beside_them_or_in_which_order(
     drawn: list[ImageRow], spec: StylizedDataset, image_folders: Path
 ) -> None:
-    other = StylePainter(replace(spec, images_at_once=5, rows_per_shard=3), "cpu", image_folders / "train")
+    other = StyleGenerator(replace(spec, images_at_once=5, rows_per_shard=3), "cpu", image_folders / "train")
     assert other.draw([7]) == [drawn[7]]
     order = [int(row) for row in np.random.default_rng(0).permutation(48)]
     parts = [order[:1], order[1:4], order[4:21], order[21:]]
@@ -73,9 +73,9 @@ def test_on_a_cpu_the_network_sees_batches_of_one_size_only(
     encode = StyleTransfer.statistics, StyleTransfer.forward
     monkeypatch.setattr(StyleTransfer, "statistics", lambda net, x: seen.add(x.shape) or encode[0](net, x))
     monkeypatch.setattr(StyleTransfer, "forward", lambda net, x, *rest: seen.add(x.shape) or encode[1](net, x, *rest))
-    painter = StylePainter(spec, "cpu", image_folders / "train")
+    generator = StyleGenerator(spec, "cpu", image_folders / "train")
     for rows in ([0], range(1, 4), range(48)):
-        painter.draw(rows)
+        generator.draw(rows)
     assert seen == {(16, 3, 32, 32)}
 
 
@@ -102,7 +102,7 @@ def test_styles_follow_the_seed_and_change_with_the_data_set(spec: StylizedDatas
 
 def test_alpha_and_format_are_settings(spec: StylizedDataset, image_folders: Path, drawn: list[ImageRow]) -> None:
     plain = replace(spec, alpha=0.0, image_format="jpeg", jpeg_quality=90)
-    rows = StylePainter(plain, "cpu", image_folders / "train").draw([0, 1])
+    rows = StyleGenerator(plain, "cpu", image_folders / "train").draw([0, 1])
     assert [Image.open(io.BytesIO(row.image)).format for row in rows] == ["JPEG", "JPEG"]
     assert rows[0].path.endswith(".jpeg")
     assert np.abs(colors(rows[0]).astype(int) - colors(drawn[0])).mean() > 10
@@ -113,7 +113,7 @@ def test_half_precision_draws_nearly_the_same(
 ) -> None:
     half = replace(spec, precision="bfloat16")
     vars(half)["fingerprint"] = spec.fingerprint  # So that each image takes the same style: seeds come from the set.
-    rows = StylePainter(half, "cpu", image_folders / "train").draw(range(16))
+    rows = StyleGenerator(half, "cpu", image_folders / "train").draw(range(16))
     differences = [np.abs(colors(a).astype(int) - colors(b)).mean() for a, b in zip(rows, drawn, strict=False)]
     assert 0 < np.mean(differences) < 6
 
@@ -171,13 +171,13 @@ def test_each_mistake_is_one_sentence(spec: StylizedDataset, image_folders: Path
         ({"network_folder": tmp_path / "bare"}, "Put the style-transfer network there"),
     ]:
         with pytest.raises(InputError, match=complaint):
-            StylePainter(replace(spec, **changes), "cpu", source).draw([0])
+            StyleGenerator(replace(spec, **changes), "cpu", source).draw([0])
     with pytest.raises(InputError, match="is not a data set"):
-        StylePainter(spec, "cpu", tmp_path / "bare")
+        StyleGenerator(spec, "cpu", tmp_path / "bare")
     row = ImageRow(b"not a picture", "circle/0.png", 0, "circle", 0)
     publish_dataset(tmp_path / "damaged", [[row]], split="train", class_names=CLASSES, description={})
     with pytest.raises(InputError, match=r"circle/0\.png cannot be stylized: not a picture"):
-        StylePainter(spec, "cpu", tmp_path / "damaged").draw([0])
+        StyleGenerator(spec, "cpu", tmp_path / "damaged").draw([0])
 
 
 def test_the_pocket_styles_are_what_their_script_draws() -> None:

@@ -53,7 +53,7 @@ def test_directions_go_by_the_papers_names_too() -> None:
         ("fraction=0", "fraction must be above 0 and at most 1, not 0.0"),
         ("fraction=2", "fraction must be above 0 and at most 1, not 2.0"),
         ("fraction=1/0", "fraction must be above 0"),
-        ("views=blur", "views must be one of none, autoaugment, pytorch_example"),
+        ("augmentation=blur", "augmentation must be one of none, autoaugment, pytorch_example"),
         ("direction=up", "direction must be one of real->synthetic, synthetic->real, RDTL, SDTL"),
         ("frozen_layers=", "frozen_layers must be"),
     ],

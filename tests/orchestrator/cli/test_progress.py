@@ -9,41 +9,41 @@ import pytest
 from rich.console import Console
 
 from orchestrator.cli.progress import Progress
-from orchestrator.planning.plan import Work
+from orchestrator.planning.plan import Task
 from trainables.report import EpochReport
 from trainables.spec import TrainingSpec
 
 
 @pytest.fixture
-def works(base_spec: TrainingSpec) -> list[Work]:
-    return [Work(f"work {n}", (replace(base_spec, seed=n),), frozenset(), 10.0 * (n + 1)) for n in range(4)]
+def tasks(base_spec: TrainingSpec) -> list[Task]:
+    return [Task(f"work {n}", (replace(base_spec, seed=n),), frozenset(), 10.0 * (n + 1)) for n in range(4)]
 
 
-def test_the_share_that_is_done_is_that_of_the_estimated_seconds(works: list[Work]) -> None:
-    progress = Progress(works, Console(file=io.StringIO()))
+def test_the_share_that_is_done_is_that_of_the_estimated_seconds(tasks: list[Task]) -> None:
+    progress = Progress(tasks, Console(file=io.StringIO()))
     assert progress.fraction() == 0.0
-    progress.work_started(works[3])
-    progress.work_progressed(works[3], EpochReport(1, 4, {}))  # A quarter of 40 s of 100.
+    progress.task_started(tasks[3])
+    progress.task_progressed(tasks[3], EpochReport(1, 4, {}))  # A quarter of 40 s of 100.
     assert progress.fraction() == pytest.approx(0.1)
-    progress.work_split(works[3], [replace(works[3], title=half, seconds=20.0) for half in ("one", "two")], "memory")
+    progress.task_split(tasks[3], [replace(tasks[3], title=half, seconds=20.0) for half in ("one", "two")], "memory")
     assert progress.fraction() == pytest.approx(0.1)  # The halves go on from there.
-    progress.work_ended(works[0], None)
-    progress.work_ended(works[1], "it exploded")
+    progress.task_ended(tasks[0], None)
+    progress.task_ended(tasks[1], "it exploded")
     assert progress.fraction() == pytest.approx(0.4)
-    progress.works_added([Work("late", works[0].makes, frozenset(), 100.0)])
+    progress.tasks_added([Task("late", tasks[0].makes, frozenset(), 100.0)])
     assert progress.fraction() == pytest.approx(0.2)
     for title in ("work 2", "one", "two", "late"):
-        progress.work_ended(replace(works[0], title=title), None)
+        progress.task_ended(replace(tasks[0], title=title), None)
     assert progress.fraction() == pytest.approx(1.0)
 
 
-def test_without_a_terminal_every_event_is_a_line(works: list[Work]) -> None:
+def test_without_a_terminal_every_event_is_a_line(tasks: list[Task]) -> None:
     told = io.StringIO()
-    progress = Progress(works, Console(file=told, width=200))
-    progress.work_started(works[0])
-    progress.work_retried(works[0], "its process died", 2.0)
-    progress.work_progressed(works[0], EpochReport(4, 4, {"a": {"top1": 50.0}, "b": {"top1": 70.0}}))
-    progress.work_ended(works[0], None)
+    progress = Progress(tasks, Console(file=told, width=200))
+    progress.task_started(tasks[0])
+    progress.task_retried(tasks[0], "its process died", 2.0)
+    progress.task_progressed(tasks[0], EpochReport(4, 4, {"a": {"top1": 50.0}, "b": {"top1": 70.0}}))
+    progress.task_ended(tasks[0], None)
     lines = told.getvalue().splitlines()
     assert [line.split("%")[-1].strip() for line in lines] == [
         "work 0: started",

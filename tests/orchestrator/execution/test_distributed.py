@@ -15,7 +15,7 @@ from torch import nn
 
 from datagen.core.errors import InputError
 from tests.conftest import real_dataset
-from trainables.distributed import World
+from trainables.distributed import DistributedContext
 from trainables.input.data import load_images
 from trainables.loop import train_cohort
 from trainables.models.layers import LAYERS, Layer
@@ -64,9 +64,9 @@ def train(rank: int, size: int, folder: Path, out: Path) -> None:
     results = {}
     for name, changes in KINDS.items():
         spec = replace(base, **changes)
-        (whole,) = train_cohort([spec], *images, world=World(rank, size))
+        (whole,) = train_cohort([spec], *images, world=DistributedContext(rank, size))
         transfer = replace(spec, source=spec, frozen_layers=2)
-        (above,) = train_cohort([transfer], *images, whole.state, world=World(rank, size))
+        (above,) = train_cohort([transfer], *images, whole.state, world=DistributedContext(rank, size))
         results[name] = {"whole": whole.history, "transfer": above.history}
         save_file(above.state, out / f"{name}-{rank}.safetensors")
     if rank == 0:
@@ -145,7 +145,7 @@ def test_batchnorm_by_the_evaluation_batch_includes_torchs_synchronized_kind() -
 
 def test_a_batch_is_shared_out_whole_and_weighted_by_the_shares() -> None:
     batch, values = torch.arange(15), torch.randn(15)
-    worlds = [World(rank, 4) for rank in range(4)]
+    worlds = [DistributedContext(rank, 4) for rank in range(4)]
     shares = [world.share(batch) for world in worlds]
     assert sorted(torch.cat(shares).tolist()) == batch.tolist()
     means = [world.weight(share, batch) * values[share].mean() for world, share in zip(worlds, shares, strict=True)]

@@ -15,7 +15,7 @@ from datagen.datasets.spec import GeneratedDataset
 from orchestrator.execution.logs import logs_of
 from orchestrator.execution.ray_environment import prepare
 from orchestrator.execution.tune import Cluster, join_cluster, run_plan
-from orchestrator.planning.plan import Work
+from orchestrator.planning.plan import Task
 from orchestrator.storage.remote_store import store_at
 from orchestrator.storage.store import Store
 from tests.orchestrator.execution.test_scheduler import Told
@@ -59,13 +59,13 @@ def test_nodes_that_share_no_file_system_draw_train_and_publish_through_an_objec
     monkeypatch.setenv("MINDGAP_CACHE", str(tmp_path / "driver"))
     store, spec = store_at(f"{s3}/nodes").open(), generated_spec
     training = replace(base_spec, train=spec, validation=spec, workers=2, epochs=2, image_size=32)
-    works = [
-        Work("draw", (spec,), frozenset(), 1.0),
-        Work(training.title, (training,), frozenset({spec.fingerprint}), 1.0),
+    tasks = [
+        Task("draw", (spec,), frozenset(), 1.0),
+        Task(training.title, (training,), frozenset({spec.fingerprint}), 1.0),
     ]
     # Two CPUs for each worker: each fills a node. The GPUs are only declared, and drawing asks for real ones.
-    outcome = run_plan(works, store, replace(joined, gpus=0, cpus_per_worker=2.0), [], pauses=(1.0, 1.0))
-    assert outcome.done == works, outcome.failed
+    outcome = run_plan(tasks, store, replace(joined, gpus=0, cpus_per_worker=2.0), [], pauses=(1.0, 1.0))
+    assert outcome.done == tasks, outcome.failed
     store.refresh()
     for made in (spec, training):
         assert store.has(made)
@@ -80,15 +80,15 @@ def test_what_tests_start_listens_on_this_machine_only(nodes: Nodes) -> None:
 
 
 class NodeLoser(Told):
-    """A watcher that takes a node away after an epoch of the work it runs, and adds another."""
+    """A watcher that takes a node away after an epoch of the task it runs, and adds another."""
 
     def __init__(self, nodes: Nodes) -> None:
         super().__init__()
         self._nodes, self.epochs, self.lost = nodes, [], False  # type: ignore[var-annotated]
 
-    def work_progressed(self, work: Work, progress: Any) -> None:
+    def task_progressed(self, task: Task, progress: Any) -> None:
         assert isinstance(progress, EpochReport)
-        self.epochs.append((work.title, progress.epoch))
+        self.epochs.append((task.title, progress.epoch))
         if progress.epoch == 2 and not self.lost:
             self.lost = True
             busy = [node for node in self._nodes.worker_nodes if node.node_id]
@@ -101,9 +101,9 @@ def test_two_workers_on_two_nodes_train_one_cohort_and_outlive_a_node(
 ) -> None:
     store, watcher = Store(tmp_path / "store").open(), NodeLoser(nodes)
     spec = replace(base_spec, epochs=4, workers=2)
-    work = Work(spec.title, (spec,), frozenset(), 1.0)
-    outcome = run_plan([work], store, joined, [watcher], pauses=(1.0, 1.0, 1.0))
-    assert outcome.done == [work], outcome.failed
+    task = Task(spec.title, (spec,), frozenset(), 1.0)
+    outcome = run_plan([task], store, joined, [watcher], pauses=(1.0, 1.0, 1.0))
+    assert outcome.done == [task], outcome.failed
     assert watcher.lost
     assert outcome.retries >= 1
     epochs = [epoch for _, epoch in watcher.epochs]

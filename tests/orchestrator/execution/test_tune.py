@@ -22,12 +22,12 @@ from datagen.datasets.spec import GeneratedDataset
 from orchestrator.execution import worker
 from orchestrator.execution.cluster import Resources
 from orchestrator.execution.cohort import train_and_publish
-from orchestrator.execution.failures import LOST
 from orchestrator.execution.logs import logs_of
+from orchestrator.execution.messages import FailureKind
 from orchestrator.execution.ray_environment import prepare
 from orchestrator.execution.tune import Cluster, Outcome, join_cluster, run_plan
-from orchestrator.execution.worker import mindgap_work
-from orchestrator.planning.plan import Work
+from orchestrator.execution.worker import mindgap_task
+from orchestrator.planning.plan import Task
 from orchestrator.storage.remote_store import store_at
 from orchestrator.storage.store import Store
 from trainables.input.data import ImageSet
@@ -55,10 +55,10 @@ class Log:
         self.lines: list[str] = []
         self._deadly = deadly
 
-    def work_started(self, work: Work) -> None:
+    def task_started(self, task: Task) -> None:
         self.starts += 1
 
-    def work_progressed(self, work: Work, progress: Any) -> None:
+    def task_progressed(self, task: Task, progress: Any) -> None:
         assert isinstance(progress, EpochReport)
         self.epochs.append(progress.epoch)
         if progress.epoch == self._deadly:
@@ -67,20 +67,20 @@ class Log:
                 if process.cmdline()[:1] and process.cmdline()[0].startswith("ray::ImplicitFunc"):
                     process.kill()
 
-    def work_retried(self, work: Work, reason: str, pause: float) -> None:
+    def task_retried(self, task: Task, reason: str, pause: float) -> None:
         self.lines.append(f"again: {reason}")
 
-    def work_split(self, work: Work, pieces: Any, reason: str) -> None:
+    def task_split(self, task: Task, pieces: Any, reason: str) -> None:
         self.lines.append(f"split: {reason}")
 
-    def work_ended(self, work: Work, failure: str | None) -> None:
+    def task_ended(self, task: Task, failure: str | None) -> None:
         self.failures.append(failure)
 
 
 def run(spec: TrainingSpec, here: Cluster, store: Store, log: Log) -> None:
-    work = Work(spec.title, (spec,), frozenset(), 1.0)
-    outcome = run_plan([work], store, here, [log])
-    assert outcome.done == [work]
+    task = Task(spec.title, (spec,), frozenset(), 1.0)
+    outcome = run_plan([task], store, here, [log])
+    assert outcome.done == [task]
     assert (outcome.failed, outcome.interrupted, log.failures) == ({}, False, [None])
 
 
@@ -138,7 +138,7 @@ def too_many_branches(config: dict[str, Any]) -> None:
 
     loop.Cohort.train_epoch, Branch.step = limited, poisoned  # type: ignore[method-assign]
     try:
-        mindgap_work(config)
+        mindgap_task(config)
     finally:
         loop.Cohort.train_epoch, Branch.step = train_epoch, step  # type: ignore[method-assign]
 
@@ -152,8 +152,8 @@ def halved(
     base = replace(spec, epochs=2)
     train_and_publish((base,), store, lambda report: None)
     members = tuple(replace(base, source=base, frozen_layers=depth, epochs=3) for depth in range(13, 18))
-    work, log = Work("the cohort", members, frozenset(), 1.0), Log()
-    return store, run_plan([work], store, here, [log], run=too_many_branches), log, members
+    task, log = Task("the cohort", members, frozenset(), 1.0), Log()
+    return store, run_plan([task], store, here, [log], run=too_many_branches), log, members
 
 
 def test_a_cohort_too_large_for_the_gpu_goes_on_in_halves_from_its_checkpoint(
@@ -185,16 +185,16 @@ def test_a_poisoned_branch_fails_alone_and_its_log_is_kept(
 
 
 def bad_config(config: dict[str, Any]) -> None:
-    work: Work = config["work"]
-    if work.title == "bad":
-        work.members[0].__dict__["source"] = "nothing of the kind"
-    mindgap_work(config)
+    task: Task = config["task"]
+    if task.title == "bad":
+        task.members[0].__dict__["source"] = "nothing of the kind"
+    mindgap_task(config)
 
 
 def test_a_work_that_raises_fails_once_and_the_others_finish(spec: TrainingSpec, here: Cluster, tmp_path: Path) -> None:
     store, log = Store(tmp_path / "store").open(), Log()
-    bad = Work("bad", (replace(spec, seed=0, epochs=2),), frozenset(), 1.0)
-    good = Work("good", (replace(spec, seed=1, epochs=2),), frozenset(), 1.0)
+    bad = Task("bad", (replace(spec, seed=0, epochs=2),), frozenset(), 1.0)
+    good = Task("good", (replace(spec, seed=1, epochs=2),), frozenset(), 1.0)
     outcome = run_plan([bad, good], store, here, [log], run=bad_config)
     assert outcome.done == [good]
     assert list(outcome.failed) == ["bad"]
@@ -206,8 +206,8 @@ def test_a_work_that_raises_fails_once_and_the_others_finish(spec: TrainingSpec,
 
 def instant(config: dict[str, Any]) -> None:
     """Publishes a training at once, and who has done it."""
-    work: Work = config["work"]
-    for spec in work.members:
+    task: Task = config["task"]
+    for spec in task.members:
         store_at(config["resources"].store).publish_model(spec, [{"epoch": os.getpid()}], None, Path.touch)
     tune.report({"report": EpochReport(1, 1, {})})
 
@@ -218,17 +218,17 @@ def test_many_short_works_share_few_processes_and_leave_nothing_behind(
     store, held = Store(tmp_path / "store").open(), []
 
     class AtTheEnd(Log):
-        def work_ended(self, work: Work, failure: str | None) -> None:
-            super().work_ended(work, failure)
+        def task_ended(self, task: Task, failure: str | None) -> None:
+            super().task_ended(task, failure)
             if len(self.failures) == 40:
                 trials = [item for item in gc.get_objects() if isinstance(item, Trial)]
                 held.append([trial for trial in trials if trial.is_finished() and trial.config])
 
-    work = [Work(str(n), (replace(spec, seed=100 + n),), frozenset(), 1.0) for n in range(40)]
+    task = [Task(str(n), (replace(spec, seed=100 + n),), frozenset(), 1.0) for n in range(40)]
     before = len(ray.util.placement_group_table())
-    outcome = run_plan(work, store, here, [AtTheEnd()], run=instant)
+    outcome = run_plan(task, store, here, [AtTheEnd()], run=instant)
     assert len(outcome.done) == 40
-    processes = {store.read_model(item.members[0]).history[0]["epoch"] for item in work}
+    processes = {store.read_model(item.members[0]).history[0]["epoch"] for item in task}
     assert len(processes) <= here.slots
     assert len(ray.util.placement_group_table()) - before <= here.slots + 2
     assert held == [[]]
@@ -239,19 +239,19 @@ def test_the_first_ctrl_c_ends_a_run_after_the_running_epoch(spec: TrainingSpec,
     store, said = Store(tmp_path / "store").open(), []
 
     class Impatient(Log):
-        def work_progressed(self, work: Work, progress: Any) -> None:
-            super().work_progressed(work, progress)
+        def task_progressed(self, task: Task, progress: Any) -> None:
+            super().task_progressed(task, progress)
             if progress.epoch == 2 and not said:
                 os.kill(os.getpid(), signal.SIGINT)
 
-    work = [Work(str(n), (replace(spec, seed=n, epochs=50),), frozenset(), 1.0) for n in range(2 * here.slots)]
+    task = [Task(str(n), (replace(spec, seed=n, epochs=50),), frozenset(), 1.0) for n in range(2 * here.slots)]
     log = Impatient()
-    outcome = run_plan(work, store, here, [log], on_stop=lambda: said.append("stopping"))
+    outcome = run_plan(task, store, here, [log], on_stop=lambda: said.append("stopping"))
     assert outcome.interrupted
     assert said == ["stopping"]
     assert log.starts <= here.slots
     assert 3 <= max(log.epochs) < 20  # The epoch that ran at Ctrl-C is told as any other.
-    checkpoint = next(store.partial_folder(item.members[0].cohort) for item in work if log.starts)
+    checkpoint = next(store.partial_folder(item.members[0].cohort) for item in task if log.starts)
     assert list(checkpoint.glob("*.safetensors"))
 
 
@@ -262,13 +262,13 @@ def test_the_first_ctrl_c_ends_a_generation_after_the_running_shard(
     spec = replace(generated_spec, images_per_class=8 * here.slots * 8)  # Every worker has 16 shards to draw.
 
     class Impatient(Log):
-        def work_progressed(self, work: Work, progress: Any) -> None:
+        def task_progressed(self, task: Task, progress: Any) -> None:
             drawn.append(progress.done)
             if progress.done == 0:
                 os.kill(os.getpid(), signal.SIGINT)
 
-    work = Work("images", (spec,), frozenset(), 1.0)
-    outcome = run_plan([work], store, here, [Impatient()], on_stop=lambda: said.append(list(drawn)))
+    task = Task("images", (spec,), frozenset(), 1.0)
+    outcome = run_plan([task], store, here, [Impatient()], on_stop=lambda: said.append(list(drawn)))
     assert outcome.interrupted
     assert said == [[0]]  # At once, before any shard was there.
     assert len(drawn) <= 2
@@ -288,13 +288,13 @@ def test_a_work_during_which_the_store_was_away_is_tried_again_whatever_came_of_
 
     monkeypatch.setattr(worker, "_train", train)
     monkeypatch.setattr(tune, "report", lambda metrics: told.append(metrics["report"]))
-    work = Work("cohort", (spec,), frozenset(), 1.0)
+    task = Task("cohort", (spec,), frozenset(), 1.0)
     with pytest.raises(type(raised) if raised else FileNotFoundError):  # So that Tune replaces the process.
-        mindgap_work({"work": work, "resources": Resources(store.root, 1)})
-    assert [(failure.cause, failure.reason) for failure in told] == [(LOST, "its store is away")]
+        mindgap_task({"task": task, "resources": Resources(store.root, 1)})
+    assert [(failure.kind, failure.reason) for failure in told] == [(FailureKind.LOST, "its store is away")]
 
 
 def test_more_workers_than_the_cluster_has_are_refused(spec: TrainingSpec, here: Cluster, tmp_path: Path) -> None:
-    work = Work("greedy", (replace(spec, workers=here.slots + 1),), frozenset(), 1.0)
+    task = Task("greedy", (replace(spec, workers=here.slots + 1),), frozenset(), 1.0)
     with pytest.raises(InputError, match=rf"workers={here.slots + 1} needs"):
-        run_plan([work], Store(tmp_path / "store").open(), here, [])
+        run_plan([task], Store(tmp_path / "store").open(), here, [])

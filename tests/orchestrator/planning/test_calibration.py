@@ -27,7 +27,7 @@ def run_at(store: Store, speed: float) -> None:
     study, scale = load("layer_importance", "pocket")
     truth = make_plan(study, scale, 1, store).seconds() * speed
     plan = make_plan(study, calibrated(scale, store), 1, store)
-    note_speed(plan.scale, store, plan.work(2), 2, 11.0, truth / 2)
+    note_speed(plan.scale, store, plan.tasks(2), 2, 11.0, truth / 2)
 
 
 @pytest.mark.parametrize("speed", [0.5, 1.0, 3.0])
@@ -46,7 +46,7 @@ def test_a_second_run_corrects_the_first_and_does_not_add_to_it(store: Store) ->
 
 def test_a_run_of_seconds_says_nothing(store: Store) -> None:
     study, scale = load("layer_importance", "pocket")
-    note_speed(scale, store, make_plan(study, scale, 1, store).work(2), 2, 11.0, 3.0)
+    note_speed(scale, store, make_plan(study, scale, 1, store).tasks(2), 2, 11.0, 3.0)
     assert calibrated(scale, store) == scale
 
 

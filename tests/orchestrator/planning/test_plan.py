@@ -14,11 +14,13 @@ from orchestrator.cli.options import Options
 from orchestrator.cli.overrides import apply_overrides
 from orchestrator.cli.plan_view import plan_document
 from orchestrator.execution.tune import seconds_to_the_end
+from orchestrator.planning.balance import balanced
 from orchestrator.planning.catalog import load_scale, load_study, scale_names, study_names
 from orchestrator.planning.cost import cohort_seconds
-from orchestrator.planning.plan import Plan, balanced, make_plan, split_cohort
+from orchestrator.planning.plan import Plan, make_plan
 from orchestrator.run_study import run_study
 from orchestrator.storage.store import Store
+from trainables.partition import partition
 from trainables.spec import TrainingSpec
 
 SCALE = load_scale("pocket")
@@ -102,34 +104,34 @@ def test_a_transfer_takes_its_layers_from_the_base_of_its_own_seed(store: Store)
 
 
 def test_the_work_is_one_cohort_for_each_direction_and_seed(store: Store) -> None:
-    work = planned(store, seeds=2).work()
-    titles = [item.title for item in work]
+    task = planned(store, seeds=2).tasks()
+    titles = [item.title for item in task]
     assert titles[0].startswith("generate 2560 synthetic images")
     assert sum("N=1..17" in title for title in titles) == 4
-    assert len(work) == 1 + 4 + 4
+    assert len(task) == 1 + 4 + 4
 
 
 def test_work_waits_for_exactly_what_is_missing(store: Store) -> None:
     plan = planned(store)
     real = next(spec for spec in plan.trials if spec.direction == "real")
     synthetic = next(spec for spec in plan.trials if spec.direction == "synthetic")
-    cohort = next(item for item in plan.work() if item.title.startswith("real->synthetic"))
+    cohort = next(item for item in plan.tasks() if item.title.startswith("real->synthetic"))
     assert cohort.needs == {real.fingerprint, (real.source and "") or synthetic.train.fingerprint}
     publish(store, real)
-    cohort = next(item for item in planned(store).work() if item.title.startswith("real->synthetic"))
+    cohort = next(item for item in planned(store).tasks() if item.title.startswith("real->synthetic"))
     assert cohort.needs == {synthetic.train.fingerprint}
 
 
 def test_what_the_longest_chain_hangs_on_goes_first(store: Store) -> None:
-    work = planned(store, seeds=2).work()
-    ordered = sorted(work, key=lambda item: -seconds_to_the_end(item, work))
+    task = planned(store, seeds=2).tasks()
+    ordered = sorted(task, key=lambda item: -seconds_to_the_end(item, task))
     kinds = ["generate" if not item.members else "cohort" if "->" in item.title else "base" for item in ordered]
     assert kinds == ["generate"] + ["base"] * 4 + ["cohort"] * 4
 
 
 def test_one_cohort_on_two_slots_is_cut_into_pieces_of_like_cost(store: Store) -> None:
     plan = planned(store, "direction=synthetic->real")
-    pieces = [item for item in plan.work(slots=2) if "->" in item.title]
+    pieces = [item for item in plan.tasks(slots=2) if "->" in item.title]
     assert len(pieces) == 2
     depths = sorted(spec.frozen_layers for item in pieces for spec in item.members)
     assert depths == list(range(1, 18))
@@ -146,7 +148,7 @@ def test_a_plan_without_data_or_generator_says_what_is_missing_and_how_to_get_it
     )
     plan = make_plan(STUDY, elsewhere, 1, store)
     assert len(plan.trials) == 36
-    assert plan.lacking == (
+    assert plan.missing_inputs == (
         f"The real images are not in {tmp_path / 'images'}. Import them.",
         f"There is no diffusion pipeline in {tmp_path / 'pipeline'}. Get it.",
     )
@@ -158,7 +160,7 @@ def test_a_plan_without_data_or_generator_says_what_is_missing_and_how_to_get_it
 @pytest.mark.parametrize("pieces", range(1, 18))
 def test_a_cohort_can_be_cut_into_any_number_of_pieces(pieces: int, store: Store) -> None:
     members = [spec for spec in planned(store).trials if spec.direction == "synthetic->real"]
-    cut = split_cohort(members, pieces, SCALE.rates)
+    cut = partition(members, pieces, lambda part: cohort_seconds(part, SCALE.rates))
     assert len(cut) == pieces
     assert [spec for piece in cut for spec in piece] == members
 
@@ -169,13 +171,13 @@ def test_no_slot_idles_for_long_while_another_has_a_cohort_left(cohorts: int, sl
     whole = [[spec for spec in members if spec.seed == seed] for seed in range(cohorts)]
     pieces = balanced(whole, slots, SCALE.rates)
     assert sorted(s.fingerprint for piece in pieces for s in piece) == sorted(s.fingerprint for s in members)
-    work = sum(cohort_seconds(piece, SCALE.rates) for piece in pieces)
+    task = sum(cohort_seconds(piece, SCALE.rates) for piece in pieces)
     busy = [0.0] * slots
     for seconds in sorted((cohort_seconds(piece, SCALE.rates) for piece in pieces), reverse=True):
         busy[busy.index(min(busy))] += seconds
     # Eight slots share 17 members, of which a shallow one costs nearly a whole training: they do not come out even.
-    assert max(busy) < 1.35 * work / slots
-    assert work < 1.6 * sum(cohort_seconds(piece, SCALE.rates) for piece in whole)
+    assert max(busy) < 1.35 * task / slots
+    assert task < 1.6 * sum(cohort_seconds(piece, SCALE.rates) for piece in whole)
 
 
 def test_cohorts_that_fill_the_slots_evenly_are_left_whole(store: Store) -> None:

@@ -14,7 +14,7 @@ from datagen.core.errors import InputError
 from orchestrator.cli.overrides import apply_overrides
 from orchestrator.execution.early_stopping import HalvingByBudget
 from orchestrator.planning.catalog import load
-from orchestrator.planning.plan import Plan, Work, make_plan
+from orchestrator.planning.plan import Plan, Task, make_plan
 from orchestrator.planning.search import DONE, FAILED, STOPPED, SearchRun, ledger_of, point_of, searched_trials
 from orchestrator.storage.store import Store
 from orchestrator.study import Range
@@ -32,8 +32,8 @@ def planned(store: Store, trials: int = 4, seeds: int = 1, *settings: str) -> Pl
     return make_plan(replace(study, search=replace(study.search, trials=trials)), scale, seeds, store)
 
 
-def publish(store: Store, work: Work) -> None:
-    for spec in work.members:
+def publish(store: Store, task: Task) -> None:
+    for spec in task.members:
         store.publish_model(spec, [{"top1": 50.0}], None, lambda path: path.write_bytes(b"weights"))
 
 
@@ -43,15 +43,15 @@ def top1_of(spec: TrainingSpec) -> float:
 
 
 def run(search: SearchRun, store: Store, limit: int = 100) -> int:
-    """Does what the search asks for, at once; returns how many works that took."""
-    works = 0
+    """Does what the search asks for, at once; returns how many tasks that took."""
+    tasks = 0
     while limit and (asked := search.ask()):
         limit -= 1
-        for work in asked:
-            works += 1
-            publish(store, work)
-            search.ended(work, DONE)
-    return works
+        for task in asked:
+            tasks += 1
+            publish(store, task)
+            search.ended(task, DONE)
+    return tasks
 
 
 def test_a_search_tries_as_many_points_as_it_promises_and_each_once(store: Store) -> None:
@@ -100,9 +100,9 @@ def test_the_trials_of_a_search_are_those_that_are_done(store: Store) -> None:
     plan = planned(store, trials=3, seeds=2)
     search = SearchRun(plan, store, top1_of)
     for state in (DONE, STOPPED, FAILED):
-        for work in search.ask():
-            publish(store, work)
-            search.ended(work, state)
+        for task in search.ask():
+            publish(store, task)
+            search.ended(task, state)
     assert [entry.state for entry in ledger_of(plan, store)] == [DONE, STOPPED, FAILED]
     trials = searched_trials(plan, store)
     assert [trial.seed for trial in trials] == [0, 1]
@@ -111,13 +111,13 @@ def test_the_trials_of_a_search_are_those_that_are_done(store: Store) -> None:
 def test_a_point_counts_once_all_its_seeds_are_done(store: Store) -> None:
     plan = planned(store, trials=1, seeds=2)
     search = SearchRun(plan, store, top1_of)
-    works = search.ask()
-    trainings = [work for work in works if any("N=" in s.title or s.direction == "real" for s in work.members)]
-    publish(store, works[0])
+    tasks = search.ask()
+    trainings = [task for task in tasks if any("N=" in s.title or s.direction == "real" for s in task.members)]
+    publish(store, tasks[0])
     search.ended(trainings[0], DONE)
     assert ledger_of(plan, store)[0].state == "running"
-    for work in works:
-        search.ended(work, DONE)
+    for task in tasks:
+        search.ended(task, DONE)
     assert ledger_of(plan, store)[0].state == DONE
 
 
@@ -166,10 +166,12 @@ def test_between_the_rungs_nothing_is_stopped(store: Store) -> None:
 
 
 def test_a_search_is_narrowed_and_lengthened_on_the_command_line(store: Store) -> None:
-    study, scale = apply_overrides(*load("label_budget", "pocket"), ["trials=3", "fraction=1/4,1/8", "views=none"])
+    study, scale = apply_overrides(
+        *load("label_budget", "pocket"), ["trials=3", "fraction=1/4,1/8", "augmentation=none"]
+    )
     assert study.search is not None
     assert study.search.trials == 3
-    assert study.search.space["fraction"] == [0.25, 0.125] and study.search.space["views"] == ["none"]
+    assert study.search.space["fraction"] == [0.25, 0.125] and study.search.space["augmentation"] == ["none"]
     plan = make_plan(study, scale, 1, store)
     run(SearchRun(plan, store, top1_of), store)
     assert {entry.parameters["fraction"] for entry in ledger_of(plan, store)} <= {0.25, 0.125}

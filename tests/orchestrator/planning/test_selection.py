@@ -12,9 +12,9 @@ from datagen.core.errors import InputError
 from orchestrator.cli.options import Options, look, make_ready
 from orchestrator.cli.overrides import apply_overrides
 from orchestrator.cli.status import StatusFile
-from orchestrator.execution.logs import logs_of, work_log
+from orchestrator.execution.logs import logs_of, task_log
 from orchestrator.planning.catalog import load
-from orchestrator.planning.plan import Plan, Work, make_plan
+from orchestrator.planning.plan import Plan, Task, make_plan
 from orchestrator.planning.selection import find_trial, only
 from orchestrator.storage.store import Store
 from trainables.report import EpochReport
@@ -98,10 +98,10 @@ def test_the_status_tells_each_trials_state(store: Store) -> None:
     store.publish_model(failed, [], "the training loss was nan in epoch 1", lambda path: None)
     with store.owned("the sweep"), StatusFile(plan, store) as file:
         for spec in (running, starting):
-            file.work_started(Work(spec.title, (spec,), frozenset(), 1.0))
-        work = Work(running.title, (running,), frozenset(), 1.0)
-        file.work_progressed(work, EpochReport(2, 12, {running.fingerprint: ROW}))
-        file.work_ended(Work(broken.title, (broken,), frozenset(), 1.0), "its process died")
+            file.task_started(Task(spec.title, (spec,), frozenset(), 1.0))
+        task = Task(running.title, (running,), frozenset(), 1.0)
+        file.task_progressed(task, EpochReport(2, 12, {running.fingerprint: ROW}))
+        file.task_ended(Task(broken.title, (broken,), frozenset(), 1.0), "its process died")
         file._write(now=True)
         text = shown(store, status=True)
     assert "the sweep runs on" in text
@@ -124,12 +124,12 @@ def test_the_status_tells_each_trials_state(store: Store) -> None:
 def test_logs_of_several_attempts_and_processes_are_printed_for_each_of_their_trials(store: Store) -> None:
     plan = planned(store)
     first, second, other = plan.trials[:3]
-    work = Work("both", (first, second), frozenset(), 1.0)
+    task = Task("both", (first, second), frozenset(), 1.0)
     for rank in (0, 1):
-        with work_log(store, work, rank) as log:
+        with task_log(store, task, rank) as log:
             log.say("[bold] is no markup")
             log.say_error(ValueError("poison"))
-    with work_log(store, work):
+    with task_log(store, task):
         pass
     text = shown(store, logs=second.title)
     assert text.count("ValueError: poison") == 2

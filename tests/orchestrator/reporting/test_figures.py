@@ -43,7 +43,7 @@ def test_a_study_is_drawn_as_it_says(tmp_path: Path, study: str, words: list[str
 
 
 def test_a_study_without_results_is_drawn_empty(tmp_path: Path) -> None:
-    few = {"full_grid": ["fraction=1", "frozen_layers=1,17", "views=none,augmix"]}
+    few = {"full_grid": ["fraction=1", "frozen_layers=1,17", "augmentation=none,augmix"]}
     for study in ("layer_importance", "normalization", "data_reduction", "label_budget", "full_grid"):
         chosen, scale = apply_overrides(*load(study, "pocket"), few.get(study, []))
         plan = make_plan(chosen, scale, 1, Store(tmp_path / "store").open())

@@ -95,10 +95,10 @@ def test_a_transfer_is_compared_with_training_from_scratch_on_the_same_kind(tmp_
 
 def test_a_share_of_the_data_is_compared_at_its_own_settings_where_there_is_such_a_training(tmp_path: Path) -> None:
     study, scale = load("data_reduction", "pocket")
-    study = replace(study, axes={**study.axes, "fraction": (1.0, 0.5), "views": ("pytorch_example", "none")})
+    study = replace(study, axes={**study.axes, "fraction": (1.0, 0.5), "augmentation": ("pytorch_example", "none")})
     plan = make_plan(study, scale, 1, Store(tmp_path / "store").open())
     points = point_table(trial_table(plan, results(plan, lambda trial: 80.0)))
-    names = [point_name(row, ["views"]) for row in points.to_dict("records")]
+    names = [point_name(row, ["augmentation"]) for row in points.to_dict("records")]
     compared = {name: names[baseline] for name, baseline in zip(names, points["baseline"], strict=True)}
     assert compared["real 1/2 none"] == "real none"
     assert compared["synthetic->real N=16 1/2 pytorch_example"] == "real pytorch_example"

@@ -167,8 +167,8 @@ def test_shards_that_several_machines_draw_become_one_set(
         for shard in missing:
             monkeypatch.setenv("MINDGAP_CACHE", str(tmp_path / f"machine {shard}"))
             remote_store._remote.cache_clear()
-            painter = generation.ShardPainter(spec, folder / "not here", "cpu", shared=others[-1])
-            yield shard, json.loads(painter({"shard": [shard]})["result"][0])
+            generator = generation.ShardGenerator(spec, folder / "not here", "cpu", shared=others[-1])
+            yield shard, json.loads(generator({"shard": [shard]})["result"][0])
 
     monkeypatch.setattr(generation, "_draw_missing", on_other_machines)
     one, spec = machine("one"), generated_spec
@@ -190,7 +190,7 @@ def test_logs_are_read_from_another_machine_and_go_with_their_work(machine: Mach
         file.write("epoch 1 of 3 done\n")
     one.keep_log("work.0")
     assert list(machine("two").logs()) == [(header, "epoch 1 of 3 done\n")]
-    one.remove_logs("work")
+    one.remove_logs("task")
     assert list(machine("three").logs()) == []
 
 

@@ -74,20 +74,20 @@ def epoch(number: int) -> dict[str, float]:
 
 
 def run_to_epoch(plan: Plan, store: Store, last: int) -> None:
-    """Tells a tracker about the first work's epochs 1 to `last`, as a sweep that then stops would."""
-    work = next(item for item in plan.work() if item.members)
+    """Tells a tracker about the first task's epochs 1 to `last`, as a sweep that then stops would."""
+    task = next(item for item in plan.tasks() if item.members)
     with Tracker(plan, store) as tracker:
-        tracker.work_started(work)
+        tracker.task_started(task)
         for number in range(1, last + 1):
-            trials = {spec.fingerprint: epoch(number) for spec in work.members}
-            tracker.work_progressed(work, EpochReport(number, 3, trials))
+            trials = {spec.fingerprint: epoch(number) for spec in task.members}
+            tracker.task_progressed(task, EpochReport(number, 3, trials))
     assert tracker.lost == []
 
 
 def steps(store: Store, plan: Plan) -> list[int]:
     client = MlflowClient(tracking.tracking_uri(store))
     experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
-    first = next(item for item in plan.work() if item.members).members[0].fingerprint
+    first = next(item for item in plan.tasks() if item.members).members[0].fingerprint
     (run,) = client.search_runs([experiment.experiment_id], f"tags.fingerprint = '{first}'")
     return [metric.step for metric in client.get_metric_history(run.info.run_id, "top1")]
 
@@ -132,18 +132,18 @@ def tables(store: Store) -> dict[str, list[str]]:
 
 def eventful_sweeps(plan: Plan, store: Store) -> dict[str, list[str]]:
     """Three sweeps of a plan, of which the first is interrupted, and what MLflow then holds."""
-    first, second = [item for item in plan.work() if item.members][:2]
+    first, second = [item for item in plan.tasks() if item.members][:2]
     run_to_epoch(plan, store, 2)
     with Tracker(plan, store) as tracker:
-        tracker.work_started(second)
-        tracker.work_retried(first, "its node was preempted", 2.0)
-        tracker.work_progressed(first, EpochReport(3, 3, {spec.fingerprint: epoch(3) for spec in first.members}))
-        tracker.work_ended(second, "its process died")
+        tracker.task_started(second)
+        tracker.task_retried(first, "its node was preempted", 2.0)
+        tracker.task_progressed(first, EpochReport(3, 3, {spec.fingerprint: epoch(3) for spec in first.members}))
+        tracker.task_ended(second, "its process died")
     done = [spec for spec in plan.trials if spec not in second.members]
     for spec in done:
         store.publish_model(spec, [epoch(n) for n in (1, 2, 3)], None, lambda path: path.write_bytes(b"weights"))
     with Tracker(plan, store) as tracker:
-        tracker.work_stopped(second, 2)
+        tracker.task_stopped(second, 2)
         tracker.record_results(finished_models(plan, store), [], "the verdict", complete=True)
     assert tracker.lost == []
     return tables(store)
@@ -174,7 +174,7 @@ def test_what_the_database_does_not_take_at_once_the_client_writes(
 
 def test_a_locked_database_delays_the_records_and_loses_none(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = small_plan(store)
-    work = next(item for item in plan.work() if item.members)
+    task = next(item for item in plan.tasks() if item.members)
     insert, tries = tracking_writers._Rows.insert, iter((True, True, False))
 
     def locked(rows: tracking_writers._Rows, session: Any) -> None:
@@ -185,12 +185,12 @@ def test_a_locked_database_delays_the_records_and_loses_none(store: Store, monke
     monkeypatch.setattr(tracking_writers._Rows, "insert", locked)
     monkeypatch.setattr(tracking, "RETRY_SECONDS", 0)
     with Tracker(plan, store) as tracker:
-        tracker.work_started(work)
-        tracker.work_progressed(work, EpochReport(1, 3, {work.members[0].fingerprint: epoch(1)}))
+        tracker.task_started(task)
+        tracker.task_progressed(task, EpochReport(1, 3, {task.members[0].fingerprint: epoch(1)}))
         deadline = time.monotonic() + 30
         while not tracker._down and time.monotonic() < deadline:
             time.sleep(0.02)
-        tracker.work_progressed(work, EpochReport(2, 3, {work.members[0].fingerprint: epoch(2)}))
+        tracker.task_progressed(task, EpochReport(2, 3, {task.members[0].fingerprint: epoch(2)}))
     assert tracker.lost == []
     assert steps(store, plan) == [1, 2]
 
@@ -199,17 +199,17 @@ def test_a_run_that_mlflow_refuses_is_told_once_and_the_others_are_written(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = small_plan(store)
-    works = [item for item in plan.work() if item.members]
+    tasks = [item for item in plan.tasks() if item.members]
     run_to_epoch(plan, store, 1)
-    deleted = run_of(store, works[0].members[0].fingerprint).info.run_id
+    deleted = run_of(store, tasks[0].members[0].fingerprint).info.run_id
     monkeypatch.setattr(tracking, "writer_for", ClientWriter)
     with Tracker(plan, store) as tracker:
-        tracker.work_progressed(works[0], EpochReport(2, 3, {works[0].members[0].fingerprint: epoch(2)}))
+        tracker.task_progressed(tasks[0], EpochReport(2, 3, {tasks[0].members[0].fingerprint: epoch(2)}))
         tracker._later(lambda: tracker._client.delete_run(deleted))
-        tracker.work_started(works[1])
+        tracker.task_started(tasks[1])
     assert len(tracker.lost) == 1
     assert "deleted" in tracker.lost[0]
-    assert run_of(store, works[1].members[0].fingerprint).info.status == "RUNNING"
+    assert run_of(store, tasks[1].members[0].fingerprint).info.status == "RUNNING"
 
 
 def test_an_absent_server_is_told_and_raises_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,7 +218,7 @@ def test_an_absent_server_is_told_and_raises_nothing(store: Store, monkeypatch: 
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setattr(tracking, "RETRY_SECONDS", 1)
     with Tracker(plan, store) as tracker:
-        tracker.work_started(plan.work()[0])
+        tracker.task_started(plan.tasks()[0])
     assert tracker.lost == ["Connection refused"]
 
 
@@ -235,12 +235,12 @@ def test_a_tracking_address_that_mlflow_does_not_know_is_refused(store: Store, m
 
 def test_every_number_of_an_epoch_is_logged_and_every_axis_is_a_parameter(store: Store) -> None:
     plan = small_plan(store)
-    work = next(item for item in plan.work() if item.members)
+    task = next(item for item in plan.tasks() if item.members)
     row = {**epoch(1), "system/gpu_power_usage_watts": 250.0, "timings": {"data": 0.5, "forward": 1.5}, "odd": math.nan}
     with Tracker(plan, store) as tracker:
-        tracker.work_progressed(work, EpochReport(1, 3, {work.members[0].fingerprint: row}))
+        tracker.task_progressed(task, EpochReport(1, 3, {task.members[0].fingerprint: row}))
     assert tracker.lost == []
-    run = run_of(store, work.members[0].fingerprint)
+    run = run_of(store, task.members[0].fingerprint)
     assert run.data.metrics["system/gpu_power_usage_watts"] == 250.0
     assert run.data.metrics["timings/forward"] == 1.5
     assert "odd" not in run.data.metrics
@@ -249,12 +249,12 @@ def test_every_number_of_an_epoch_is_logged_and_every_axis_is_a_parameter(store:
 
 def test_failures_retries_and_splits_are_on_the_trials_run(store: Store) -> None:
     plan = small_plan(store)
-    work = next(item for item in plan.work() if item.members)
+    task = next(item for item in plan.tasks() if item.members)
     with Tracker(plan, store) as tracker:
-        tracker.work_retried(work, "its node was preempted", 2.0)
-        tracker.work_split(work, [work], "the GPU's memory is too small")
-        tracker.work_ended(work, "its process died, 4 times without progress")
-    run = run_of(store, work.members[0].fingerprint)
+        tracker.task_retried(task, "its node was preempted", 2.0)
+        tracker.task_split(task, [task], "the GPU's memory is too small")
+        tracker.task_ended(task, "its process died, 4 times without progress")
+    run = run_of(store, task.members[0].fingerprint)
     assert run.info.status == "FAILED"
     assert run.data.tags["retried"] == "its node was preempted"
     assert run.data.tags["split"].endswith("the GPU's memory is too small")
@@ -264,10 +264,10 @@ def test_failures_retries_and_splits_are_on_the_trials_run(store: Store) -> None
 def test_a_forced_trial_gets_a_run_of_its_own(store: Store) -> None:
     plan = small_plan(store)
     run_to_epoch(plan, store, 3)
-    spec = next(item for item in plan.work() if item.members).members[0]
+    spec = next(item for item in plan.tasks() if item.members).members[0]
     before = run_of(store, spec.fingerprint).info.run_id
     with Tracker(plan, store, forced=[spec]) as tracker:
-        tracker.work_started(plan.work()[1])
+        tracker.task_started(plan.tasks()[1])
     assert run_of(store, spec.fingerprint).info.run_id != before
 
 
@@ -405,5 +405,5 @@ def test_a_server_with_a_certificate_that_nobody_vouches_for_is_refused_in_a_sen
 
 def test_a_certificate_that_is_not_there_is_named(secure_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CERTIFICATES, "/nowhere/authority.pem")
-    with pytest.raises(InputError, match=f"/nowhere/authority.pem. Mend {CERTIFICATES}"):
+    with pytest.raises(InputError, match=f"/nowhere/authority.pem. Fix {CERTIFICATES}"):
         check_server(secure_server)

@@ -11,7 +11,7 @@ from scipy.stats import ks_2samp
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.v2 import functional
 
-from trainables.augmentations.apply import VIEWS_BY_NAME, Views, evaluation_view
+from trainables.augmentations.apply import AUGMENTATION_CLASSES, Augmenter, evaluation_view
 from trainables.augmentations.augmix import mixed
 from trainables.augmentations.operators.crops import CROP_UNIFORMS, crop_boxes, enlarged_crops
 from trainables.augmentations.operators.fractals import fractal
@@ -21,7 +21,7 @@ from trainables.augmentations.operators.mixing_pictures import FRACTAL_COUNT
 from trainables.augmentations.pixmix import add, multiply
 from trainables.input.data import ImageSet
 from trainables.input.pixel_statistics import IMAGENET, pixel_statistics
-from trainables.spec import VIEWS, TrainingSpec
+from trainables.spec import AUGMENTATIONS, TrainingSpec
 
 
 def test_a_large_results_memory_is_used_again_only_when_nobody_holds_it() -> None:
@@ -39,24 +39,24 @@ def test_a_large_results_memory_is_used_again_only_when_nobody_holds_it() -> Non
 
 
 def test_every_view_that_a_spec_allows_exists() -> None:
-    assert set(VIEWS) == set(VIEWS_BY_NAME)
+    assert set(AUGMENTATION_CLASSES) == set(AUGMENTATIONS)
 
 
 def made(spec: TrainingSpec, images: torch.Tensor, positions: torch.Tensor, epoch: int = 1) -> list[torch.Tensor]:
-    return Views(spec, 48, IMAGENET)(images, positions, epoch)
+    return Augmenter(spec, 48, IMAGENET)(images, positions, epoch)
 
 
-@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_a_view_has_the_networks_size_whatever_the_image(name: str, base_spec: TrainingSpec) -> None:
     images = torch.randint(0, 256, (2, 3, 90, 120), dtype=torch.uint8)
-    views = made(replace(base_spec, views=name, image_size=64, local_size=40), images, torch.arange(2))
+    views = made(replace(base_spec, augmentation=name, image_size=64, local_size=40), images, torch.arange(2))
     assert views[0].shape == (2, 3, 64, 64)
     assert all(group.dtype == torch.float32 and group.isfinite().all() for group in views)
 
 
-@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_a_sample_looks_the_same_in_any_batch(name: str, base_spec: TrainingSpec, train_images: ImageSet) -> None:
-    spec = replace(base_spec, views=name, local_size=16, local_crops=2)
+    spec = replace(base_spec, augmentation=name, local_size=16, local_crops=2)
     positions = torch.tensor([3, 9, 4])
     together = made(spec, train_images.images[positions], positions)
     for row, position in enumerate(positions):
@@ -65,30 +65,30 @@ def test_a_sample_looks_the_same_in_any_batch(name: str, base_spec: TrainingSpec
             assert torch.equal(own, group[row::3])
 
 
-@pytest.mark.parametrize("name", [name for name in VIEWS if name != "none"])
+@pytest.mark.parametrize("name", [name for name in AUGMENTATIONS if name != "none"])
 def test_a_sample_looks_different_in_another_epoch_or_for_another_seed(
     name: str, base_spec: TrainingSpec, train_images: ImageSet
 ) -> None:
-    spec = replace(base_spec, views=name, local_size=16)
+    spec = replace(base_spec, augmentation=name, local_size=16)
     images, positions = train_images.images[:6], torch.arange(6)
     first = made(spec, images, positions)[0]
     assert not torch.equal(first, made(spec, images, positions, epoch=2)[0])
     assert not torch.equal(first, made(replace(spec, seed=1), images, positions)[0])
 
 
-@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_views_leave_torchs_random_state_alone(name: str, base_spec: TrainingSpec, train_images: ImageSet) -> None:
     torch.manual_seed(1)
     expected = torch.rand(1)
     torch.manual_seed(1)
-    made(replace(base_spec, views=name, local_size=16), train_images.images[:2], torch.arange(2))
+    made(replace(base_spec, augmentation=name, local_size=16), train_images.images[:2], torch.arange(2))
     assert torch.equal(torch.rand(1), expected)
 
 
 def test_multicrop_is_one_global_and_eight_local_crops_in_passes_of_their_own(
     base_spec: TrainingSpec, train_images: ImageSet
 ) -> None:
-    spec = replace(base_spec, views="dino_multicrop", image_size=224)
+    spec = replace(base_spec, augmentation="dino_multicrop", image_size=224)
     groups = made(spec, train_images.images[:2], torch.arange(2))
     assert [tuple(group.shape) for group in groups] == [(2, 3, 224, 224), (16, 3, 96, 96)]
 
@@ -117,7 +117,7 @@ def test_exact_statistics_are_numpys(train_images: ImageSet) -> None:
 
 
 def test_without_augmentation_224_px_are_the_centre_of_256(base_spec: TrainingSpec) -> None:
-    spec = replace(base_spec, views="none", image_size=224)
+    spec = replace(base_spec, augmentation="none", image_size=224)
     image = torch.zeros(1, 3, 256, 256, dtype=torch.uint8)
     image[..., 16:240, 16:240] = 255
     white = IMAGENET.normalized(torch.full((1, 3, 224, 224), 255))

@@ -21,7 +21,7 @@ from torchvision.transforms.v2 import functional
 
 from trainables import augmentations as views_package
 from trainables.augmentations import reference
-from trainables.augmentations.apply import VIEWS_BY_NAME, Views
+from trainables.augmentations.apply import AUGMENTATION_CLASSES, Augmenter
 from trainables.augmentations.autoaugment import ImageNetPolicy
 from trainables.augmentations.dino_multicrop import (
     BLUR,
@@ -177,8 +177,8 @@ def test_a_crops_numbers_say_what_happens_to_it() -> None:
 
 def test_a_sample_looks_the_same_in_any_batch_at_full_size_too(base_spec: TrainingSpec) -> None:
     images = [picture(180 + 13 * n, 260 - 9 * n, n) for n in range(5)]
-    for name in VIEWS_BY_NAME:
-        views = Views(replace(base_spec, views=name, image_size=224), 5, IMAGENET)
+    for name in AUGMENTATION_CLASSES:
+        views = Augmenter(replace(base_spec, augmentation=name, image_size=224), 5, IMAGENET)
         together = views(images, torch.arange(5), 1)
         for position in (0, 3):
             alone = views([images[position]], torch.tensor([position]), 1)
@@ -189,8 +189,8 @@ def test_a_sample_looks_the_same_in_any_batch_at_full_size_too(base_spec: Traini
 def test_small_views_keep_their_pixels_bit_for_bit(base_spec: TrainingSpec) -> None:
     """The measured pocket results rest on these: 12 bits below a level, which leaves room for other processors."""
     images = torch.randint(0, 256, (6, 3, 32, 32), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
-    spec = replace(base_spec, views="pytorch_example", image_size=32, minimum_crop=0.5, seed=0)
-    (views,) = Views(spec, 6, IMAGENET)(images, torch.arange(6), 1)
+    spec = replace(base_spec, augmentation="pytorch_example", image_size=32, minimum_crop=0.5, seed=0)
+    (views,) = Augmenter(spec, 6, IMAGENET)(images, torch.arange(6), 1)
     pixels = (views * 4096).round().int().contiguous().numpy().tobytes()
     assert hashlib.sha256(pixels).hexdigest() == "2fbd7415e4b827523b31c468c9bfac158ad1b04318c3d1a4ac77962860dae078"
 
@@ -254,7 +254,7 @@ def test_autoaugment_is_torchvisions_policy_with_numbers_of_its_own(monkeypatch:
 
 def test_small_images_look_the_same_in_a_list_and_in_a_tensor(base_spec: TrainingSpec) -> None:
     images = torch.stack([picture(32, 32, seed) for seed in range(4)])
-    views = Views(replace(base_spec, views="pytorch_example"), 4, IMAGENET)
+    views = Augmenter(replace(base_spec, augmentation="pytorch_example"), 4, IMAGENET)
     assert torch.equal(views(images, torch.arange(4), 1)[0], views(list(images), torch.arange(4), 1)[0])
 
 
@@ -262,8 +262,8 @@ def test_threads_change_nothing(base_spec: TrainingSpec, monkeypatch: pytest.Mon
     images = [picture(70 + 3 * n, 90, n) for n in range(7)]
 
     def made() -> list[Tensor]:
-        spec = replace(base_spec, views="dino_multicrop", image_size=48, local_size=24)
-        return Views(spec, 7, IMAGENET)(images, torch.arange(7), 1)
+        spec = replace(base_spec, augmentation="dino_multicrop", image_size=48, local_size=24)
+        return Augmenter(spec, 7, IMAGENET)(images, torch.arange(7), 1)
 
     monkeypatch.setattr(threads, "_threads", lambda: 1)
     alone = made()

@@ -45,7 +45,7 @@ def test_images_of_different_sizes_stay_encoded_and_can_be_trained_on(base_spec:
     picked = images.images[torch.tensor([4, 1])]
     assert [tuple(image.shape) for image in picked] == [(3, 44, 46), (3, 41, 49)]
     for views in ("pytorch_example", "dino_multicrop"):
-        spec = replace(base_spec, views=views, local_size=16, local_crops=2, batch_size=6)
+        spec = replace(base_spec, augmentation=views, local_size=16, local_crops=2, batch_size=6)
         assert train_cohort([spec], images, images)[0].failure is None
 
 

@@ -11,7 +11,7 @@ import torch
 
 from datagen.core.errors import InputError
 from tests.conftest import png
-from trainables.augmentations.apply import Views
+from trainables.augmentations.apply import Augmenter
 from trainables.augmentations.operators.mixing_pictures import Fractals, Pictures, mixing_set
 from trainables.input.mixing_pictures import digest_of
 from trainables.input.pixel_statistics import IMAGENET
@@ -29,7 +29,7 @@ def pictures(tmp_path: Path) -> Path:
 
 
 def with_pictures(spec: TrainingSpec, folder: Path) -> TrainingSpec:
-    return replace(spec, views="pixmix", mixing_pictures=digest_of(folder), mixing_folder=folder)
+    return replace(spec, augmentation="pixmix", mixing_pictures=digest_of(folder), mixing_folder=folder)
 
 
 def test_every_picture_gives_crops_of_the_networks_size(pictures: Path) -> None:
@@ -71,9 +71,9 @@ def test_the_digest_is_the_pictures_not_where_they_are(pictures: Path) -> None:
 
 def test_a_folder_is_where_and_its_pictures_are_what(base_spec: TrainingSpec, pictures: Path) -> None:
     spec = with_pictures(base_spec, pictures)
-    assert spec.fingerprint != replace(base_spec, views="pixmix").fingerprint
+    assert spec.fingerprint != replace(base_spec, augmentation="pixmix").fingerprint
     assert replace(spec, mixing_folder=Path("elsewhere")).fingerprint == spec.fingerprint
-    assert replace(spec, views="none").fingerprint == replace(base_spec, views="none").fingerprint
+    assert replace(spec, augmentation="none").fingerprint == replace(base_spec, augmentation="none").fingerprint
 
 
 def test_pictures_that_have_changed_since_the_plan_are_refused(base_spec: TrainingSpec, pictures: Path) -> None:
@@ -95,8 +95,8 @@ def test_fractals_are_mixed_in_by_default(base_spec: TrainingSpec) -> None:
 def test_pixmix_mixes_in_the_pictures(base_spec: TrainingSpec, pictures: Path) -> None:
     images, positions = torch.full((8, 3, 32, 32), 200, dtype=torch.uint8), torch.arange(8)
     spec = with_pictures(base_spec, pictures)
-    (mixed,) = Views(spec, 8, IMAGENET)(images, positions, 1)
-    (fractal,) = Views(replace(base_spec, views="pixmix"), 8, IMAGENET)(images, positions, 1)
+    (mixed,) = Augmenter(spec, 8, IMAGENET)(images, positions, 1)
+    (fractal,) = Augmenter(replace(base_spec, augmentation="pixmix"), 8, IMAGENET)(images, positions, 1)
     assert mixed.shape == fractal.shape
     assert bool(torch.isfinite(mixed).all())
     assert not torch.equal(mixed, fractal)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from trainables import loop
-from trainables.distributed import World
+from trainables.distributed import DistributedContext
 from trainables.input.data import ImageSet
 from trainables.input.prefetch import Inputs, one_ahead
 from trainables.loop import Cohort, Trained, train_cohort
@@ -73,7 +73,7 @@ def test_inputs_that_are_no_longer_wanted_end_the_thread() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"views": "dino_multicrop", "local_size": 16, "local_crops": 1}, {"views": "none"}]
+    "changes", [{"augmentation": "dino_multicrop", "local_size": 16, "local_crops": 1}, {"augmentation": "none"}]
 )
 def test_a_thread_that_works_ahead_changes_no_bit(
     changes: dict,
@@ -83,7 +83,7 @@ def test_a_thread_that_works_ahead_changes_no_bit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     base = replace(base_spec, **changes)
-    source = Cohort([base], train_images, validation_images, None, World(), {})
+    source = Cohort([base], train_images, validation_images, None, DistributedContext(), {})
     members = [replace(base, source=base, frozen_layers=depth) for depth in (16, 17)]
     threads: list[str] = []
     inputs_of = Cohort._inputs
@@ -146,9 +146,9 @@ def test_on_a_gpu_the_step_waits_for_its_batch_and_keeps_its_memory_and_the_host
 @needs_gpu
 def test_no_step_on_a_gpu_makes_the_host_wait(base_spec: TrainingSpec, train_images: ImageSet) -> None:
     cuda = torch.device("cuda")
-    base = replace(base_spec, views="dino_multicrop", local_size=16, local_crops=1, precision="bfloat16")
+    base = replace(base_spec, augmentation="dino_multicrop", local_size=16, local_crops=1, precision="bfloat16")
     members = [replace(base, source=base, frozen_layers=depth) for depth in (8, 17)]
-    cohort = Cohort(members, train_images, train_images, None, World(device=cuda), {})
+    cohort = Cohort(members, train_images, train_images, None, DistributedContext(device=cuda), {})
     cohort.train_epoch(1)
     batch = cohort._inputs(2, torch.arange(16))
     torch.cuda.synchronize()
@@ -167,6 +167,8 @@ def test_a_gpu_trains_the_same_with_batches_one_ahead(base_spec: TrainingSpec, t
     losses = []
     for prefetch in ("on", "off"):
         spec = replace(base_spec, prefetch=prefetch)
-        (result,) = train_cohort([spec], train_images, train_images, world=World(device=torch.device("cuda")))
+        (result,) = train_cohort(
+            [spec], train_images, train_images, context=DistributedContext(device=torch.device("cuda"))
+        )
         losses.append([row["train_loss"] for row in result.history])
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)

@@ -14,20 +14,20 @@ from safetensors.torch import load_file
 from orchestrator.execution import worker
 from orchestrator.execution.cluster import Resources
 from orchestrator.execution.cohort import train_and_publish
-from orchestrator.execution.failures import MEMORY, understand
-from orchestrator.execution.failures import pieces_needed as pieces_told
-from orchestrator.execution.messages import WorkFailed
-from orchestrator.execution.scheduler import Board
-from orchestrator.planning.partition import divided
-from orchestrator.planning.plan import Work
+from orchestrator.execution.failures import parts_needed as pieces_told
+from orchestrator.execution.failures import understand
+from orchestrator.execution.messages import FailureKind, TaskFailed
+from orchestrator.execution.scheduler import Scheduler
+from orchestrator.planning.plan import Task
 from orchestrator.storage.store import Store
-from trainables.distributed import World
+from trainables.distributed import DistributedContext
 from trainables.features import KEPT_LIMIT
 from trainables.input.data import ImageSet
 from trainables.loop import Trained, train_cohort
 from trainables.memory import budget as memory
-from trainables.memory.budget import HEADROOM, CohortTooLarge, Demand, Phase, available_bytes, pieces_needed
-from trainables.memory.probe import ensure_room, measured_demand
+from trainables.memory.budget import HEADROOM, CohortTooLarge, Demand, Phase, available_bytes, parts_needed
+from trainables.memory.probe import ensure_fits, measured_demand
+from trainables.partition import branch_layers, partition
 from trainables.spec import TrainingSpec
 from trainables.trunk import Branch, layers_of
 
@@ -56,8 +56,8 @@ def members_at(base: TrainingSpec, depths: Any) -> list[TrainingSpec]:
 def test_parts_train_about_as_many_layers(base_spec: TrainingSpec) -> None:
     every = members_at(base_spec, range(1, 18))
     for parts, sizes in ((1, [17]), (2, [5, 12]), (3, [3, 5, 9]), (17, [1] * 17), (40, [1] * 17)):
-        assert [len(part) for part in divided(every, parts)] == sizes
-        assert [spec for part in divided(every[::-1], parts) for spec in part] == every
+        assert [len(part) for part in partition(every, parts, branch_layers)] == sizes
+        assert [spec for part in partition(every[::-1], parts, branch_layers) for spec in part] == every
 
 
 def test_what_is_available_is_a_share_of_the_device_less_what_is_held() -> None:
@@ -105,20 +105,20 @@ def test_the_peak_is_what_lasts_and_the_most_that_is_held_on_top(base_spec: Trai
     assert demand(100, {1: 20}, features=KEPT_LIMIT).peak(pair) == 16 + 200 + 10 + 2 + 30  # They are not kept.
 
 
-@pytest.mark.parametrize(("available", "pieces"), [(10_000, 1), (2_000, 1), (1_400, 2), (1_000, 3), (300, 16)])
+@pytest.mark.parametrize(("available", "pieces"), [(10_000, 1), (2_000, 1), (1_400, 2), (1_000, 3), (300, 15)])
 def test_a_cohort_is_divided_into_as_few_pieces_as_fit(available: int, pieces: int, base_spec: TrainingSpec) -> None:
     every, need = members_at(base_spec, range(1, 18)), demand(100, {1: 50})
     room = int(available / HEADROOM)
-    assert pieces_needed(every, need, room) == pieces
-    largest = max(need.peak(part) for part in divided(every, pieces) if len(part) > 1)
+    assert parts_needed(every, need, room) == pieces
+    largest = max(need.peak(part) for part in partition(every, pieces, branch_layers) if len(part) > 1)
     assert largest <= available
 
 
 def test_a_training_that_fits_nowhere_gets_a_piece_of_its_own(base_spec: TrainingSpec) -> None:
     every = members_at(base_spec, range(14, 18))
-    parts = divided(every, pieces_needed(every, demand(100, {1: 10**9, 15: 20}), 1000))
+    parts = partition(every, parts_needed(every, demand(100, {1: 10**9, 15: 20}), 1000), branch_layers)
     assert [spec.frozen_layers for spec in parts[0]] == [14]
-    assert pieces_needed(every, demand(100, {1: 2**62}), 1000) == len(every)
+    assert parts_needed(every, demand(100, {1: 2**62}), 1000) == len(every)
 
 
 def test_the_number_of_pieces_survives_processes_and_wrapping() -> None:
@@ -126,7 +126,7 @@ def test_the_number_of_pieces_survives_processes_and_wrapping() -> None:
     try:
         raise RuntimeError("of Ray's") from error
     except RuntimeError as wrapped:
-        assert understand(wrapped) == (MEMORY, "it would take 9.1 GiB", "")
+        assert understand(wrapped) == (FailureKind.MEMORY, "it would take 9.1 GiB", "")
         assert pieces_told(wrapped) == 3
     assert pieces_told(torch.OutOfMemoryError("CUDA out of memory")) == 2
 
@@ -134,8 +134,8 @@ def test_the_number_of_pieces_survives_processes_and_wrapping() -> None:
 def test_the_probe_counts_weights_and_momentum_exactly(
     base_spec: TrainingSpec, train_images: ImageSet, validation_images: ImageSet
 ) -> None:
-    members = members_at(replace(base_spec, views="none"), (9, 17))
-    found = measured_demand(members, [9], train_images, validation_images, World(), FakeMemory(0, step=7))
+    members = members_at(replace(base_spec, augmentation="none"), (9, 17))
+    found = measured_demand(members, [9], train_images, validation_images, DistributedContext(), FakeMemory(0, step=7))
     above = layers_of(members[0], first=9)
     parameters = sum(value.nbytes for value in above.parameters())
     buffers = sum(value.nbytes for value in above.buffers())
@@ -194,8 +194,8 @@ def test_an_error_of_the_device_in_the_probe_is_a_training_that_does_not_fit(
     monkeypatch.setattr(Branch, "step", limited)
     members = members_at(base_spec, (15, 16, 17))
     with pytest.raises(CohortTooLarge) as caught:
-        ensure_room(members, train_images, validation_images, World(), FakeMemory(GIB))
-    parts = divided(members, caught.value.pieces_needed)
+        ensure_fits(members, train_images, validation_images, DistributedContext(), FakeMemory(GIB))
+    parts = partition(members, caught.value.parts_needed, branch_layers)
     assert len(parts[0]) == 1
 
 
@@ -209,30 +209,32 @@ def test_a_cohort_that_does_not_fit_goes_on_in_three_pieces_with_equal_results(
     store = Store(tmp_path / "store").open()
     train_and_publish((base_spec,), store, lambda report: None)
     members = members_at(base_spec, (14, 15, 16, 17))
-    need = measured_demand(members, [14], train_images, validation_images, World(), FakeMemory(0, step=1000))
-    limit = max(need.peak(part) for part in divided(members, 3))
+    need = measured_demand(
+        members, [14], train_images, validation_images, DistributedContext(), FakeMemory(0, step=1000)
+    )
+    limit = max(need.peak(part) for part in partition(members, 3, branch_layers))
     monkeypatch.setattr(memory, "meter_of", lambda device, share: FakeMemory(int(limit / HEADROOM) + 1, step=1000))
     reports: list[Any] = []
     monkeypatch.setattr(worker.tune, "report", lambda told: reports.append(told["report"]))
-    board = Board([Work("the cohort", tuple(members), frozenset(), 1.0)], 1, [])
+    scheduler = Scheduler([Task("the cohort", tuple(members), frozenset(), 1.0)], 1, [])
     for number in range(10):
-        work = board.next_ready(str(number))
-        if work is None:
+        task = scheduler.next_ready(str(number))
+        if task is None:
             break
         reports.clear()
         try:
-            worker.mindgap_work({"work": work, "resources": Resources(store.location, 1)})
+            worker.mindgap_task({"task": task, "resources": Resources(store.location, 1)})
         except CohortTooLarge:
             (failure,) = reports
-            assert isinstance(failure, WorkFailed)
-            board.failed(str(number), failure)
+            assert isinstance(failure, TaskFailed)
+            scheduler.failed(str(number), failure)
         else:
-            board.done(str(number))
-    (split,) = board.outcome.splits
+            scheduler.done(str(number))
+    (split,) = scheduler.outcome.splits
     assert len(split.pieces) == 3
     assert "GiB of the GPU's memory, of which it may use" in split.reason
-    assert len(board.outcome.done) == 3
-    assert not board.outcome.failed
+    assert len(scheduler.outcome.done) == 3
+    assert not scheduler.outcome.failed
     source = load_file(store.read_model(base_spec).weights)  # type: ignore[arg-type]
     for whole in train_cohort(members, train_images, validation_images, source):
         state = load_file(store.read_model(whole.spec).weights)  # type: ignore[arg-type]

@@ -13,8 +13,9 @@ from torch._dynamo.backends.debugging import aot_eager
 
 from trainables.input.data import ImageSet
 from trainables.loop import train_cohort
+from trainables.models import compilation
 from trainables.models.compilation import NEUTRAL, compiler_works
-from trainables.models.networks import Layers, build_layers, compilation
+from trainables.models.networks import Layers, build_layers
 from trainables.spec import TrainingSpec
 from trainables.trunk import layers_of
 
