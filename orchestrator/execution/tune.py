@@ -282,7 +282,7 @@ def _placement(task: Task, cluster: Cluster) -> tune.PlacementGroupFactory:
 
 
 def _readable_name(trial: Any) -> str:
-    return f"{file_safe(trial.config['work'].title)} {trial.trial_id}"
+    return f"{file_safe(trial.config['task'].title)} {trial.trial_id}"
 
 
 def file_safe(title: str) -> str:

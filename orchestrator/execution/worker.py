@@ -21,7 +21,7 @@ from orchestrator.storage.store import Store
 
 
 def mindgap_task(config: dict[str, Any]) -> None:
-    """The function that Tune runs: does `config["work"]` and reports its progress under the key "report".
+    """The function that Tune runs: does `config["task"]` and reports its progress under the key "report".
 
     Whatever goes wrong is reported too, with its cause. (The dashboard shows the actor under this function's name.)
     """
