@@ -15,18 +15,14 @@ from datagen.datasets.spec import (
     DiffusionDataset,
     GeneratedDataset,
     MixedDataset,
-    OracleDataset,
     RealDataset,
 )
 from datagen.generation.pipeline_folders import check_weights
 from datagen.generation.shard_generator import shard_count
 from datagen.recipes.load import RecipeFile, load_recipe
-from datagen.recipes.recipe import DiffusionRecipe
 
 BYTES_PER_PIXEL = {"jpeg": 0.2, "png": 1.6}
 """Of photographs, roughly: JPEG of quality 95 takes about 40 kB for 512 x 384 pixels."""
-STYLIZED_PER_SECOND = 50.0
-"""Images stylized a second on one GPU: a guess, not measured; two VGG-sized networks, once each."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +79,7 @@ def plan_dataset(file: RecipeFile, spec: DerivedDataset, store: Path) -> Dataset
     whole = (folder / MANIFEST).is_file()
     kept = 0 if whole else len(list((store / "partial" / spec.fingerprint).glob("[!.]*.parquet")))
     state = "there" if whole else f"{kept} of {shards} shards are there" if kept else "to make"
-    seconds, rate_from = _seconds(file, spec)
+    seconds = spec.seconds
     share = 0 if whole else 1 - kept / shards
     first = tuple(part for part in _made_first(spec) if not (stored_folder(part, store) / MANIFEST).is_file())
     return DatasetPlan(
@@ -92,27 +88,12 @@ def plan_dataset(file: RecipeFile, spec: DerivedDataset, store: Path) -> Dataset
         state=state,
         shards=shards,
         hours=None if seconds is None else seconds * share / 3600,
-        rate_from=rate_from,
+        rate_from="no rate is known for this recipe" if spec.rate is None else str(spec.rate),
         bytes=round(spec.images * spec.width * spec.height * BYTES_PER_PIXEL[spec.image_format]),
         prompts=len({p for ps in getattr(spec, "prompts", ()) for p in ps}),
         missing=() if whole else tuple(dict.fromkeys(_missing(file, spec))),
         first=() if whole else first,
     )
-
-
-def _seconds(file: RecipeFile, spec: DerivedDataset) -> tuple[float | None, str]:
-    """Seconds of one GPU, and where the rate comes from."""
-    if not isinstance(spec, DiffusionDataset):
-        return spec.images / STYLIZED_PER_SECOND, "a guess, not measured"
-    recipe = file.recipe
-    if not isinstance(recipe, DiffusionRecipe) or recipe.denoised is None:
-        return None, "no rate is known for this recipe"
-    steps = float(spec.steps * (2 if spec.guidance > 1 else 1))
-    if isinstance(spec, OracleDataset) and spec.method == "image_to_image":
-        steps *= spec.strength
-    settings = recipe.settings
-    pixels = settings.get("width", spec.width) * settings.get("height", spec.height)
-    return spec.images * steps / recipe.denoised * (spec.width * spec.height / pixels), recipe.rate_from
 
 
 def _made_first(spec: DatasetSpec) -> list[DerivedDataset]:

@@ -40,23 +40,21 @@ STARTS = ("random", "pretrained")
 
 @dataclass(frozen=True)
 class Rates:
-    """Measured speeds, for estimates: of one core or GPU.
+    """Measured speeds of training, for estimates: of one core or GPU. Making a data set has its recipe's own rate.
 
     Attributes:
-        denoised: steps of the denoiser a second, for one image; guidance takes two a step.
         trained: views a second of a training of the whole network, forward, backward and step.
         prepared: images a second through decoding and views.
         startup: seconds until the first task begins.
         machine: where they were measured.
-        stylized: images stylized a second.
+        made: how many times as fast as their recipes' rates data sets are made here, as far as that is known.
     """
 
-    denoised: float
     trained: float
     prepared: float
     startup: float
     machine: str
-    stylized: float = 10.0
+    made: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from datagen.core.errors import InputError
 from datagen.core.identity import Spec, derived_seed, identity, runtime
+from datagen.datasets.rates import Rate
 
 SCHEDULERS = ("pipeline", "ddim", "pndm", "dpmsolver++", "euler", "lcm")
 
@@ -73,11 +74,26 @@ class DerivedDataset(DatasetSpec, ABC):
     dataset_seed: int = identity(0, minimum=0)
     rows_per_shard: int = runtime(128, minimum=1)
     images_at_once: int = runtime(64, minimum=1, help="images that one worker makes in a batch")
+    rate: Rate | None = runtime(None, help="how fast it is made, for estimates")
 
     @property
     @abstractmethod
     def weights(self) -> tuple[Path, ...]:
         """The folders of weights, styles and other files that must be there to make it."""
+
+    @property
+    def work(self) -> float:
+        """What making it takes, in the units that its rate counts: images, unless a kind of set says otherwise."""
+        return float(self.images)
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds to make it whole on one GPU or core, at its rate; None where no rate is known.
+
+        The rate is of the recipe's way: `compile`, a `deepcache_interval` above 1 and float8 weights make this an upper
+        bound.
+        """
+        return None if self.rate is None else self.work / self.rate.per_second
 
     def image_seed(self, class_name: str, index: int) -> int:
         """The seed (0..2^63-1) of one image: depends on nothing but this data set, the class and the index."""
@@ -131,6 +147,11 @@ class DiffusionDataset(DerivedDataset, ABC):
     def denoising_steps(self) -> int:
         """The steps that the denoiser takes for an image."""
         return self.steps
+
+    @property
+    def work(self) -> float:
+        """Steps of the denoiser for one image each; guidance takes two a step."""
+        return float(self.images * self.denoising_steps * (2 if self.guidance > 1 else 1))
 
     @property
     def weights(self) -> tuple[Path, ...]:

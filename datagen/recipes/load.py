@@ -35,7 +35,7 @@ from datagen.recipes.wordnet import first_lemma
 SHIPPED = "experiments.datasets"
 """The package of the shipped recipes. It is named, not imported: recipes are above this package."""
 _FILLED_IN = {
-    *("name", "label", "class_names", "prompts", "source", "content", "method"),
+    *("name", "label", "class_names", "prompts", "source", "content", "method", "rate"),
     *("pipeline", "pipeline_digest", "pipeline_folder", "adapter", "adapter_digest", "adapter_folder"),
     *("network", "network_digest", "network_folder", "styles", "styles_digest", "styles_folder"),
 }

@@ -7,14 +7,24 @@ there. The recipes of the papers' sets are in `experiments/datasets/`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from datagen.core.digests import NOT_THERE, files_digest
 from datagen.core.errors import InputError
-from datagen.datasets.spec import DatasetSpec, DiffusionDataset, GeneratedDataset, OracleDataset, StylizedDataset
+from datagen.datasets.rates import Rate
+from datagen.datasets.spec import (
+    DatasetSpec,
+    DerivedDataset,
+    DiffusionDataset,
+    GeneratedDataset,
+    OracleDataset,
+    StylizedDataset,
+)
 from datagen.recipes.prompt_styles import class_prompts
+
+_DEFAULTS = {known.name: known.default for known in fields(DerivedDataset)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +39,7 @@ class DiffusionRecipe:
         adapter: folder of a LoRA, if one is used.
         prompt_style: as `datagen.recipes.prompt_styles.class_prompts` takes it.
         prompts_file: a CSV file of prompts (columns class, prompt) instead of a style.
-        denoised: steps of the denoiser a second for one image on one GPU (or core), for estimates; guidance takes two a
-            step.
-        rate_from: where that figure comes from.
+        rate: steps of the denoiser a second for one image of the size that `settings` say; None where nobody knows.
         settings: fields of `GeneratedDataset` or `OracleDataset`.
     """
 
@@ -42,8 +50,7 @@ class DiffusionRecipe:
     adapter: Path | None = None
     prompt_style: str = "c, d_c"
     prompts_file: Path | None = None
-    denoised: float | None = None
-    rate_from: str = ""
+    rate: Rate | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def spec(
@@ -64,7 +71,7 @@ class DiffusionRecipe:
         Raises:
             InputError: a setting is unknown or out of range, or a class has no prompt in that style.
         """
-        values = {**self.settings, **settings}
+        values = _with_rate(self.rate, self.settings, settings)
         style = values.pop("prompt_style", self.prompt_style)
         prompts_file = self.prompts_file if "prompt_style" not in settings else None
         files: dict[str, Any] = {
@@ -97,12 +104,14 @@ class StyleRecipe:
         network: folder of `encoder.safetensors` and `decoder.safetensors`, or the published `.pth` files.
         styles: folder of style pictures.
         hint: how to get both, a sentence.
+        rate: images stylized a second, of the size that `settings` say; None where nobody knows.
         settings: fields of `StylizedDataset`.
     """
 
     network: Path
     styles: Path
     hint: str = ""
+    rate: Rate | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def spec(self, name: str, content: DatasetSpec, **settings: Any) -> StylizedDataset:
@@ -117,8 +126,20 @@ class StyleRecipe:
             styles=self.styles.name,
             styles_digest=_digest(self.styles),
             styles_folder=self.styles,
-            **{**self.settings, **settings},
+            **_with_rate(self.rate, self.settings, settings),
         )
+
+
+def _with_rate(rate: Rate | None, own: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings in force, with the recipe's rate at the size of the images."""
+    values = {**own, **given}
+    sizes = [_side(own, "width") * _side(own, "height"), _side(values, "width") * _side(values, "height")]
+    return {**values, "rate": rate.at(*sizes) if rate and min(sizes) > 0 else rate}
+
+
+def _side(settings: Mapping[str, Any], name: str) -> int:
+    side = settings.get(name, _DEFAULTS[name])
+    return side if isinstance(side, int) else 0  # The spec itself refuses what is no number.
 
 
 def _digest(folder: Path) -> str:

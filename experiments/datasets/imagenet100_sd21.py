@@ -6,6 +6,7 @@ The paper names no settings. Code of the same laboratory uses "the model default
 
 from pathlib import Path
 
+from datagen.datasets.rates import Rate
 from datagen.recipes.class_lists import IMAGENET100
 from datagen.recipes.recipe import DiffusionRecipe
 
@@ -14,8 +15,7 @@ RECIPE = DiffusionRecipe(
     pipeline=Path("models/stable-diffusion-2-1"),
     hint="Put a copy of stabilityai/stable-diffusion-2-1 there, weights as safetensors.",
     prompt_style="c, d_c",
-    denoised=43,
-    rate_from="arithmetic from Stable Diffusion 1.4 on an A100 by others, by pixels; not measured here",
+    rate=Rate(43, "an A100", "derived", "from Stable Diffusion 1.4 there, by pixels; not measured here"),
     settings={
         "images_per_class": 1300,
         "steps": 50,

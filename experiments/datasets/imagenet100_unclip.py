@@ -6,6 +6,7 @@ defaults, 20 steps, guidance 10 and noise level 0.
 
 from pathlib import Path
 
+from datagen.datasets.rates import Rate
 from datagen.recipes.class_lists import IMAGENET100
 from datagen.recipes.recipe import DiffusionRecipe
 
@@ -15,8 +16,7 @@ RECIPE = DiffusionRecipe(
     pipeline=Path("models/stable-diffusion-2-1-unclip"),
     hint="Put a copy of stabilityai/stable-diffusion-2-1-unclip there, weights as safetensors.",
     prompt_style="no prompt",
-    denoised=43,
-    rate_from="arithmetic from Stable Diffusion 1.4 on an A100 by others, by pixels; not measured here",
+    rate=Rate(43, "an A100", "derived", "from Stable Diffusion 1.4 there, by pixels; not measured here"),
     settings={
         "steps": 20,
         "guidance": 10.0,

@@ -7,6 +7,7 @@ prompts_file=CSV.
 
 from pathlib import Path
 
+from datagen.datasets.rates import Rate
 from datagen.recipes.class_lists import OXFORD_PETS
 from datagen.recipes.recipe import DiffusionRecipe
 
@@ -19,8 +20,7 @@ RECIPE = DiffusionRecipe(
         "models/lcm-lora-sdxl, weights as safetensors."
     ),
     prompt_style="pet attributes",
-    denoised=9,
-    rate_from="a guess, not measured",
+    rate=Rate(9, "one GPU", "guess"),
     settings={
         "images_per_class": 265,
         "steps": 6,

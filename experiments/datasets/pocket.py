@@ -4,6 +4,7 @@ The sampler, DDIM with 10 steps, was chosen by an independent classifier's agree
 """
 
 from datagen import pocket
+from datagen.datasets.rates import Rate
 from datagen.pocket.classes import CLASSES as POCKET_CLASSES
 from datagen.recipes.recipe import DiffusionRecipe
 
@@ -11,8 +12,7 @@ RECIPE = DiffusionRecipe(
     label="a Stable Diffusion of 1.3 M parameters",
     pipeline=pocket.GENERATOR,
     prompt_style="c, d_c",
-    denoised=1300,
-    rate_from="one core of an Intel Xeon",
+    rate=Rate(1300, "one core of an Intel Xeon", "measured"),
     settings={"images_per_class": 256, "steps": 10, "guidance": 2.0, "width": 32, "height": 32},
 )
 

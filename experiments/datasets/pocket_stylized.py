@@ -5,12 +5,14 @@ The small style-transfer network and the textures ship (`datagen/pocket/README.m
 """
 
 from datagen import pocket as pocket_data
+from datagen.datasets.rates import Rate
 from datagen.recipes.recipe import StyleRecipe
 from experiments.datasets import pocket
 
 RECIPE = StyleRecipe(
     network=pocket_data.STYLIZER,
     styles=pocket_data.STYLES,
+    rate=Rate(600, "one core of an Intel Xeon", "measured"),
     settings={"width": pocket_data.IMAGE_SIZE, "height": pocket_data.IMAGE_SIZE},
 )
 CLASSES = pocket.CLASSES

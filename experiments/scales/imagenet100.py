@@ -36,6 +36,6 @@ SCALE = Scale(
         "learning_rate": 0.1,
         "precision": "float16",
     },
-    rates=Rates(denoised=200, trained=2470, prepared=50_000, startup=60, machine="an A100 by others, not here"),
+    rates=Rates(trained=2470, prepared=50_000, startup=60, machine="an A100 by others, not here"),
     published="imagenet100",
 )

@@ -35,6 +35,6 @@ SCALE = Scale(
         "learning_rate": 0.1,
         "precision": "float16",
     },
-    rates=Rates(denoised=9, trained=2000, prepared=50_000, startup=60, machine="nothing: a guess"),
+    rates=Rates(trained=2000, prepared=50_000, startup=60, machine="nothing: a guess"),
     published="oxford_pets",
 )

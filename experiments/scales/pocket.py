@@ -42,7 +42,5 @@ SCALE = Scale(
         "batch_size": 128,
         "learning_rate": 0.4,
     },
-    rates=Rates(
-        denoised=1300, trained=2800, prepared=30000, startup=15, machine="one core of an Intel Xeon", stylized=600
-    ),
+    rates=Rates(trained=2800, prepared=30000, startup=15, machine="one core of an Intel Xeon"),
 )

@@ -18,7 +18,7 @@ from trainables.input.mixing_pictures import digest_of
 from trainables.spec import TrainingSpec
 
 _NOT_SETTINGS = {
-    *("name", "label", "class_names", "prompts", "source", "method", "seed", "train", "validation"),
+    *("name", "label", "class_names", "prompts", "source", "method", "rate", "seed", "train", "validation"),
     *("pipeline", "pipeline_digest", "pipeline_folder", "adapter", "adapter_digest", "adapter_folder"),
     *("initial_weights", "initial_weights_file", "layers", "mixing_folder"),
 }

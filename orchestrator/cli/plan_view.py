@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from datagen.datasets.spec import DatasetSpec, RealDataset
+from datagen.datasets.spec import DatasetSpec, DerivedDataset, RealDataset
 from orchestrator.cli.progress import duration
 from orchestrator.planning.catalog import load_study, study_names
 from orchestrator.planning.plan import Plan, Spec, stored_needs
@@ -114,8 +114,12 @@ def _counts(plan: Plan) -> str:
 
 def _cost(plan: Plan, slots: int) -> str:
     seconds, rates = plan.seconds(), plan.scale.rates
+    made = [spec for spec in plan.missing() if isinstance(spec, DerivedDataset)]
+    by = dict.fromkeys(f" Data sets at the rate of {spec.rate}." for spec in made if spec.rate and rates.made == 1)
+    unknown = [f" No rate is known for {spec.title}: not counted." for spec in made if spec.rate is None]
     return (
         f"Estimated {duration(seconds / slots + rates.startup)} on {slots} workers: {duration(seconds)} of one core or "
-        f"GPU, by rates measured on {rates.machine}. Without shared trunks {duration(plan.seconds_alone())}; with "
-        f"nothing shared, each trial with a base of its own, {duration(plan.seconds_unshared())}."
+        f"GPU, by rates measured on {rates.machine}.{''.join((*by, *dict.fromkeys(unknown)))} Without shared trunks "
+        f"{duration(plan.seconds_alone())}; with nothing shared, each trial with a base of its own, "
+        f"{duration(plan.seconds_unshared())}."
     )

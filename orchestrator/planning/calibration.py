@@ -47,8 +47,7 @@ def calibrated(scale: Scale, store: Store) -> Scale:
         scale,
         rates=replace(
             rates,
-            denoised=rates.denoised * factor,
-            stylized=rates.stylized * factor,
+            made=rates.made * factor,
             trained=rates.trained * factor,
             prepared=rates.prepared * factor,
             startup=speed["startup"],
