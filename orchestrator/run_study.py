@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -171,6 +172,8 @@ def _finish(
     if outcome and outcome.interrupted and not (options.fail_fast and outcome.failed):
         console.print("Interrupted. The same command goes on where this one stopped.")
         return INTERRUPTED
+    with contextlib.suppress(OSError):  # It costs room only, until the next study's end.
+        store.clear_partial()
     if failed or (outcome and outcome.failed):
         return SOME_FAILED
     absent = sum(spec.fingerprint not in models for spec in part.trials)
@@ -179,7 +182,6 @@ def _finish(
         return SOME_FAILED
     if not complete:
         return DONE  # All that --only asked for.
-    store.clear_partial()
     if not any(spec.seed for spec in plan.trials):
         console.print(f"Next: {command} --seeds 3    for the spread over seeds", highlight=False, soft_wrap=True)
     return DONE

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,6 @@ class CohortCheckpoint:
 
     def save(self, epoch: int, trunk: Trunk, branches: Sequence[Branch]) -> Path:
         """Writes the state after `epoch` (from 1) epochs, in place of the epoch before."""
-        self._folder.mkdir(parents=True, exist_ok=True)
         tensors = {f"trunk/{key}": value for key, value in trunk.layers.timm_state().items()}
         for branch in branches:
             name = branch.spec.fingerprint
@@ -39,8 +38,12 @@ class CohortCheckpoint:
             b.spec.fingerprint: {"history": b.history, "failure": b.failure, "scaler": b.scaler.state_dict()}
             for b in branches
         }
+        return self._write(epoch, members, tensors)
+
+    def _write(self, epoch: int, members: dict[str, Any], tensors: dict[str, Tensor]) -> Path:
+        self._folder.mkdir(parents=True, exist_ok=True)
         metadata = {"epoch": str(epoch), "members": json.dumps(members)}
-        path = self._folder / f"{fingerprint_of(sorted(members))}.safetensors"
+        path = self._path(members)
         aside = path.with_suffix(f".{os.getpid()}.partial")
         save_file({key: value.detach().contiguous() for key, value in tensors.items()}, aside, metadata)
         aside.replace(path)
@@ -67,8 +70,25 @@ class CohortCheckpoint:
         The folder stays: another piece of the same cohort may be about to write to it.
         """
         for path in self._folder.glob("*.safetensors"):
-            if set(_contents(path)[1]) <= set(fingerprints):
+            members = set(_contents(path)[1])
+            # None: it cannot be read now, and may be another piece's.
+            if members and members <= set(fingerprints):
                 path.unlink(missing_ok=True)
+
+    def forget(self, fingerprint: str) -> None:
+        """Takes a trial out of all checkpoints, so that it starts anew; what they hold of other trials stays."""
+        for path in list(self._folder.glob("*.safetensors")):
+            epoch, members = _contents(path)
+            if members.pop(fingerprint, None) is None:
+                continue
+            if members and _contents(self._path(members))[0] < epoch:
+                with safe_open(path, "pt") as file:
+                    kept = [key for key in file.keys() if not key.startswith(f"{fingerprint}/")]
+                    self._write(epoch, members, {key: file.get_tensor(key) for key in kept})
+            path.unlink()
+
+    def _path(self, members: Iterable[str]) -> Path:
+        return self._folder / f"{fingerprint_of(sorted(members))}.safetensors"
 
 
 def _contents(path: Path) -> tuple[int, dict[str, Any]]:

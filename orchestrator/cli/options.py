@@ -110,8 +110,8 @@ def make_ready(make: Callable[[bool], Plan], store: Store, options: Options, con
         console.print("Checking every byte that the study has in the store")
         for complaint in repair(make(False), store):
             console.print(f"{complaint}; it will be made again.", highlight=False)
-    for name in options.force:
-        spec = find_trial(make(False), name)
+    # All are found before one is removed: a mistyped name must not cost what the others have.
+    for spec in [find_trial(make(False), name) for name in options.force]:
         store.remove(spec)
         store.forget_epochs(spec)
         console.print(f"{spec.title} will run again.", highlight=False)

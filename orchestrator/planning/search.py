@@ -46,11 +46,16 @@ class Aims(NamedTuple):
 
 def ledger_of(plan: Plan, store: Store) -> list[Entry]:
     """What a study's search has tried in this scale and with these settings; empty before the first run."""
+    return [Entry(**entry) for entry in _ledgers(plan, store).get(_settings(plan), [])]
+
+
+def _ledgers(plan: Plan, store: Store) -> dict[str, list[dict[str, Any]]]:
+    """What searches of the study have tried, by their settings: one must not cost what another needs to go on."""
     try:
-        values = store.read_ledger(plan.study.name, plan.scale.name)
+        ledger = store.read_ledger(plan.study.name, plan.scale.name)
     except FileNotFoundError:
-        return []
-    return [Entry(**entry) for entry in values["entries"]] if values["settings"] == _settings(plan) else []
+        return {}
+    return {**ledger.get("others", {}), ledger["settings"]: ledger["entries"]}
 
 
 def searched_trials(plan: Plan, store: Store) -> list[Trial]:
@@ -84,6 +89,7 @@ class SearchRun:
         self._plan, self._store, self._top1_of = plan, store, top1_of
         self.search: Search = plan.study.search
         self._entries = [entry for entry in ledger_of(plan, store) if entry.state != RUNNING]
+        self._others = {key: tried for key, tried in _ledgers(plan, store).items() if key != _settings(plan)}
         self._unfinished = [entry for entry in ledger_of(plan, store) if entry.state == RUNNING]
         self._asked: dict[int, optuna.trial.Trial] = {}
         self._waits: dict[int, set[str]] = {}
@@ -160,7 +166,8 @@ class SearchRun:
         return Aims(sum(top1) / len(top1), trials[0].spec.train_images) if len(top1) == len(trials) else None
 
     def _save(self) -> None:
-        ledger = {"settings": _settings(self._plan), "entries": [asdict(entry) for entry in self._entries]}
+        entries = [asdict(entry) for entry in self._entries]
+        ledger = {"settings": _settings(self._plan), "entries": entries, "others": self._others}
         self._store.write_ledger(self._plan.study.name, self._plan.scale.name, ledger)
 
 

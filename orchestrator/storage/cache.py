@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 from collections.abc import Callable
@@ -133,7 +134,8 @@ class Mirror:
 
     def send_folder(self, source: Path, folder: str) -> None:
         """Sends the files of `source` that have changed since, and removes those that this process has removed."""
-        files = [path for path in source.iterdir() if path.is_file() and not path.name.startswith(".")]
+        found = source.iterdir() if source.is_dir() else ()
+        files = [path for path in found if path.is_file() and not path.name.startswith(".")]
         changed = [path for path in files if self._sent.get(path) != _state(path)]
         states = {path: _state(path) for path in changed}
         each(lambda path: self.bucket.upload(path, f"{folder}/{path.name}"), changed)
@@ -218,15 +220,23 @@ class Mirror:
 
 
 def process_name() -> str:
-    """Tells this process from all others, also of machines that share a home folder."""
-    return f"{socket.gethostname()}-{os.getpid()}"
+    """Tells this process from all others, also of machines and containers that share a home folder."""
+    return f"{_machine()}-{os.getpid()}"
+
+
+def _machine() -> str:
+    """Where process ids mean the same: containers on one machine may share its name, and count their own."""
+    try:
+        return f"{socket.gethostname()}-{re.sub(r'[^0-9]', '', os.readlink('/proc/self/ns/pid'))}"
+    except OSError:
+        return socket.gethostname()
 
 
 def remove_leftovers(folder: Path) -> None:
     """Removes sub-folders with the `process_name` of processes of this machine that run no more."""
     for path in folder.iterdir() if folder.is_dir() else ():
-        host, _, process = path.name.rpartition("-")
-        if host == socket.gethostname() and process.isdigit() and not psutil.pid_exists(int(process)):
+        machine, _, process = path.name.rpartition("-")
+        if machine == _machine() and process.isdigit() and not psutil.pid_exists(int(process)):
             shutil.rmtree(path, ignore_errors=True)
 
 

@@ -115,6 +115,15 @@ class Bucket:
         with _as_errors(self.address, key):
             return bytes(self._store.get(key).bytes())
 
+    def read_part(self, key: str, start: int, length: int) -> bytes:
+        """Some bytes of an object, fewer at its end.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        with _as_errors(self.address, key):
+            return bytes(self._store.get_range(key, start=start, length=length))
+
     def read_tagged(self, key: str) -> tuple[bytes, str]:
         """An object's bytes, and the tag that changes with them."""
         with _as_errors(self.address, key):

@@ -21,7 +21,7 @@ from datagen.datasets.spec import DatasetSpec, GeneratedDataset, RealDataset
 from datagen.generation.shared_folder import SharedFolder
 from orchestrator.storage.cache import SMALL, Mirror, cache_folder, process_name, remove_leftovers
 from orchestrator.storage.lock import BucketLock
-from orchestrator.storage.object_store import Bucket, ReplacedError, each, is_address
+from orchestrator.storage.object_store import Bucket, Item, ReplacedError, each, is_address
 from orchestrator.storage.store import FORMAT, LEDGER, Store, StoredModel
 from trainables.spec import TrainingSpec
 
@@ -121,13 +121,29 @@ class RemoteStore(Store):
 
     def forget_epochs(self, spec: TrainingSpec) -> None:
         """See `Store`."""
+        folder = f"partial/{spec.cohort}"
+        if not any(True for _ in self._bucket.list(f"{folder}/")):
+            return
+        self.bring_unfinished(spec.cohort)
         super().forget_epochs(spec)
-        self._mirror.remove(f"partial/{spec.cohort}")
+        self._mirror.send_folder(self.partial_folder(spec.cohort), folder)
 
     def clear_partial(self) -> None:
-        """See `Store`."""
+        """See `Store`. What dead processes of this machine have left in its cache goes too: the store has it."""
         remove_leftovers(self.root / "partial")
-        self._mirror.remove("partial")
+        super().clear_partial()
+
+    def list_files(self, folder: str) -> list[Item]:
+        """See `Store`."""
+        return list(self._bucket.list(f"{folder}/"))
+
+    def read_part(self, name: str, start: int, length: int) -> bytes:
+        """See `Store`."""
+        return self._bucket.read_part(name, start, length)
+
+    def remove_files(self, names: Sequence[str]) -> None:
+        """See `Store`."""
+        each(lambda name: self._bucket.remove([name]), names)
 
     def shared_folder(self, fingerprint: str) -> SharedFolder:
         """See `Store`."""

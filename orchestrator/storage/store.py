@@ -6,7 +6,7 @@ store/
   store.json               the format's version
   datasets/<fingerprint>/  Parquet shards and manifest.json
   models/<fingerprint>/    weights.safetensors, model.json (spec, metrics by epoch), manifest.json
-  partial/                 data sets being generated, cohorts being trained
+  partial/                 data sets being generated, cohorts being trained; `unfinished` says what is spent
   studies/<study>/<scale>/ tables and figures
   logs/                    what the processes of tasks that failed or still run have said
   owner.json               the lock: which sweep writes here
@@ -19,10 +19,12 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
+
+from filelock import FileLock, Timeout
 
 from datagen.core.errors import InputError
 from datagen.core.files import file_sha256, write_json
@@ -30,6 +32,8 @@ from datagen.datasets.shards import MANIFEST, ShardRecord, damaged_files, read_m
 from datagen.datasets.spec import DatasetSpec, RealDataset
 from datagen.generation.shared_folder import SharedFolder
 from orchestrator.storage.lock import FolderLock, Lock, is_alive, owned
+from orchestrator.storage.object_store import Item
+from orchestrator.storage.unfinished import is_spent, owner_of
 from trainables.spec import TrainingSpec
 
 FORMAT = 1
@@ -326,12 +330,80 @@ class Store:
             return {}
 
     def forget_epochs(self, spec: TrainingSpec) -> None:
-        """Removes the checkpoints of a training's whole cohort, so that it starts anew."""
-        shutil.rmtree(self.partial_folder(spec.cohort), ignore_errors=True)
+        """Removes what is kept of a training, so that it starts anew; what is kept of others of its cohort stays."""
+        folder = self.partial_folder(spec.cohort)
+        if not folder.is_dir():
+            return
+        from trainables.checkpoint import CohortCheckpoint
+
+        CohortCheckpoint(folder).forget(spec.fingerprint)
+        for path in folder.glob("*.usage.json"):
+            try:
+                usage = json.loads(path.read_text())
+            except (OSError, ValueError):
+                continue
+            if usage.pop(spec.fingerprint, None) is not None:
+                write_json(path, usage)
+        with suppress(OSError):
+            folder.rmdir()
 
     def clear_partial(self) -> None:
-        """Removes what unfinished work has left; to be called when nothing is unfinished."""
-        shutil.rmtree(self.root / "partial", ignore_errors=True)
+        """Removes what is kept of tasks whose results are published by now, whichever study began them.
+
+        To be called by the owner of the store while none of its tasks runs.
+        """
+        found = self.list_files("partial")
+        self.remove_files([item.key for item in found if is_spent(item, self.is_published, self.read_part)])
+
+    def is_published(self, fingerprint: str) -> bool:
+        """Whether this machine knows of an artifact with this fingerprint: a made data set, or a training."""
+        return any((self.root / kind / fingerprint / MANIFEST).is_file() for kind in ("datasets", "models"))
+
+    def list_files(self, folder: str) -> list[Item]:
+        """The files below a folder of the store, for example "partial"."""
+        found = []
+        for path in (self.root / folder).rglob("*"):
+            with suppress(FileNotFoundError):  # A drawing of images may be at work here.
+                if path.is_file():
+                    state = path.stat()
+                    found.append(Item(path.relative_to(self.root).as_posix(), state.st_size, state.st_mtime))
+        return found
+
+    def read_part(self, name: str, start: int, length: int) -> bytes:
+        """Some bytes of a file of the store, fewer at its end."""
+        with (self.root / name).open("rb") as file:
+            file.seek(start)
+            return file.read(length)
+
+    def remove_files(self, names: Sequence[str]) -> None:
+        """Removes files of the store, and the folders of theirs that are empty then."""
+        for name in names:
+            (self.root / name).unlink(missing_ok=True)
+        places = {tuple(name.split("/")[:2]) for name in names}
+        for kind, place in places | {(kind, owner_of(place)) for kind, place in places}:
+            for folder, _, _ in os.walk(self.root / kind / place, topdown=False):
+                with suppress(OSError):
+                    os.rmdir(folder)
+
+    @contextmanager
+    def untouched(self, fingerprint: str) -> Iterator[bool]:
+        """Whether nobody draws a data set just now, and while the context lasts nobody does.
+
+        `datagen.generate` does not own the store that it draws into.
+        """
+        lock = FileLock(self.root / "partial" / f"{fingerprint}.lock")
+        if not Path(lock.lock_file).exists():
+            yield True
+            return
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
 
     def check(self, spec: DatasetSpec | TrainingSpec, *, checksums: bool = False) -> None:
         """Refuses a damaged artifact.

@@ -185,6 +185,21 @@ def test_a_killed_sweep_is_finished_by_the_same_command_with_the_same_table(
     assert len(epochs) == len(set(epochs)), epochs
 
 
+def test_the_end_of_another_study_costs_an_interrupted_one_no_epoch(store: Path) -> None:
+    arguments = ["layer_importance", "epochs=4", *SMALL[1:], "--store", str(store)]
+    epochs = run_until("real->synthetic .*epoch 2", arguments, signal.SIGKILL)
+    checkpoints = set(store.glob("partial/*/*.safetensors"))
+    assert checkpoints
+    other = sweep("layer_importance", *SMALL, "--store", str(store))
+    assert other.returncode == 0, other.stdout + other.stderr
+    assert set(store.glob("partial/*/*.safetensors")) == checkpoints
+    done = sweep(*arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    epochs += reported_epochs(done.stdout)
+    assert len(epochs) == len(set(epochs)), epochs
+    assert not list((store / "partial").iterdir())
+
+
 def test_a_sweep_in_an_object_store_that_was_killed_is_finished_by_another_machine_with_the_same_table(
     first_run: tuple[Path, str], s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -96,6 +96,17 @@ def test_with_other_settings_it_is_another_search(store: Store) -> None:
     assert ledger_of(planned(store, 2, 1, "epochs=3"), store) == []
 
 
+def test_another_search_of_the_study_costs_one_none_of_its_points(store: Store) -> None:
+    first, second = planned(store, 4), planned(store, 3, 1, "epochs=3")
+    run(SearchRun(first, store, top1_of), store, limit=2)
+    before = [entry for entry in ledger_of(first, store) if entry.state == DONE]
+    run(SearchRun(second, store, top1_of), store)
+    assert [entry for entry in ledger_of(first, store) if entry.state == DONE] == before
+    run(SearchRun(first, store, top1_of), store)
+    assert ledger_of(first, store)[: len(before)] == before
+    assert len(ledger_of(second, store)) == 3
+
+
 def test_the_trials_of_a_search_are_those_that_are_done(store: Store) -> None:
     plan = planned(store, trials=3, seeds=2)
     search = SearchRun(plan, store, top1_of)
