@@ -68,7 +68,7 @@ def profile_table(models: Sequence[tuple[TrainingSpec, StoredModel]], title: str
     """A row for each kind of training (direction), one for all, and the share of each part."""
     by_kind: dict[str, list[Seconds]] = {}
     for trial, model in models:
-        by_kind.setdefault(trial.direction, []).append(seconds_by_part(model))
+        by_kind.setdefault(str(trial.direction), []).append(seconds_by_part(model))
     everything = [seconds for kind in by_kind.values() for seconds in kind]
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for heading in ("training", "trials", *PARTS, "other", "total"):

@@ -28,6 +28,7 @@ from orchestrator.cli.overrides import apply_overrides
 from orchestrator.planning.catalog import load_scale, load_study
 from orchestrator.planning.plan import make_plan
 from orchestrator.storage.store import Store
+from trainables.direction import Direction
 
 WAYS = {
     "mindgap": "(a) mindgap: `python -m orchestrator.sweep layer_importance`",
@@ -68,7 +69,7 @@ def _run(command: list[str]) -> str:
 
 def _spread(top1: dict[str, float]) -> str:
     real, synthetic = top1["real"], top1["synthetic"]
-    transfers = [value for key, value in top1.items() if "->" in key]
+    transfers = [value for key, value in top1.items() if Direction.parse(key.split()[0]).source is not None]
     return f"real {real:.1f}, synthetic {synthetic:.1f}, mean of transfers {statistics.mean(transfers):.1f}"
 
 

@@ -11,8 +11,8 @@ is shared and what it costs in GPU-hours; narrow it by axes, for example
 `fraction=1,1/8 augmentation=none,dino_multicrop`.
 """
 
-from orchestrator.scale import DIRECTIONS
 from orchestrator.study import Drop, Figure, Study
+from trainables.direction import DIRECTIONS
 from trainables.spec import AUGMENTATIONS
 
 STUDY = Study(

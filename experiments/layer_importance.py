@@ -17,8 +17,8 @@ trainings, 2,016 GPU-hours as published.
 """
 
 from experiments.claims.papers import LAYER_IMPORTANCE
-from orchestrator.scale import DIRECTIONS
 from orchestrator.study import Figure, Study
+from trainables.direction import DIRECTIONS
 
 STUDY = Study(
     name="layer_importance",

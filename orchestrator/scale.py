@@ -20,12 +20,9 @@ from datagen.datasets.spec import (
     StylizedDataset,
 )
 from datagen.recipes.recipe import DiffusionRecipe, StyleRecipe
+from trainables.direction import MIXED, REAL, SYNTHETIC, Direction
 from trainables.spec import TrainingSpec
 
-REAL, SYNTHETIC, MIXED = "real", "synthetic", "mixed"
-DIRECTIONS = (f"{REAL}->{SYNTHETIC}", f"{SYNTHETIC}->{REAL}")
-PAPERS_NAMES = {"RDTL": DIRECTIONS[0], "SDTL": DIRECTIONS[1]}
-"""The papers' names of the directions: real and synthetic data transfer learning."""
 DEFAULT_GENERATOR = "default"
 TRANSFER_ONLY = ("frozen_layers", "fraction")
 """Settings of a transfer that its base does not share: a base has nothing frozen and sees all its images."""
@@ -163,23 +160,26 @@ class Scale:
         """The training at a point of a grid.
 
         Args:
-            point: "direction" ("real", "synthetic" or "mixed" from scratch, or for example "synthetic->real"), and any
-                of `DATA_CHOICES`, of the settings of generated sets and of `TrainingSpec`; these replace the recipe's.
+            point: "direction" (a `Direction` or its text), and any of `DATA_CHOICES`, of the settings of generated sets
+                and of `TrainingSpec`; these replace the recipe's.
             seed: of the training, and of its source.
             transfer_only: settings of a transfer that its source does not share.
+
+        Raises:
+            InputError: the direction is none.
         """
         settings = {key: value for key, value in point.items() if key in TRAINING_SETTINGS}
         choices = {key: value for key, value in point.items() if key in DATA_CHOICES or key in GENERATION_SETTINGS}
         if point.get(START) == "pretrained" and self.pretrained is not None:
             file = self.pretrained.file
             settings |= {"initial_weights": file_digest(file), "initial_weights_file": file}
-        pretrained_on, _, trained_on = point["direction"].rpartition("->")
+        direction = Direction.parse(point["direction"])
         labelled = {key: value for key, value in point.items() if key not in ("direction", *TRANSFER_ONLY)}
-        if pretrained_on:
+        if direction.source is not None:
             base = {key: value for key, value in settings.items() if key not in transfer_only}
             base["label"] = point_label({key: value for key, value in labelled.items() if key not in transfer_only})
-            settings["source"] = self._training(pretrained_on, choices, base, seed)
-        return self._training(trained_on, choices, {**settings, "label": point_label(labelled)}, seed)
+            settings["source"] = self._training(direction.source, choices, base, seed)
+        return self._training(direction.target, choices, {**settings, "label": point_label(labelled)}, seed)
 
     def _training(
         self, trained_on: str, choices: Mapping[str, Any], settings: Mapping[str, Any], seed: int

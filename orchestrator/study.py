@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchestrator.scale import TRANSFER_ONLY, Scale
+from trainables.direction import Direction
 from trainables.spec import TrainingSpec
 
 if TYPE_CHECKING:
     from orchestrator.claims.kinds import Claim
 
 Point = Mapping[str, Any]
-"""A point of a grid: "direction" and settings."""
+"""A point of a grid: "direction", as text, and settings."""
 
 
 class Drop(NamedTuple):
@@ -121,10 +122,15 @@ class Study:
         return tuple(name for axis in self.axes for name in ((axis,) if isinstance(axis, str) else axis))
 
     def points(self) -> list[dict[str, Any]]:
-        """Every point of the study: the baselines, then the grid, the last axis running fastest."""
+        """Every point of the study: the baselines, then the grid, the last axis running fastest.
+
+        Raises:
+            InputError: a direction is none.
+        """
         baselines = [{"direction": item} if isinstance(item, str) else dict(item) for item in self.baselines]
         grid = [point for point in self._product() if self.reason_to_drop(point) is None] if self.axes else []
-        return [{**self.fixed, **point} for point in (*baselines, *grid)]
+        points = [{**self.fixed, **point} for point in (*baselines, *grid)]
+        return [_with_direction_as_text(point) for point in points]
 
     def reason_to_drop(self, point: Point) -> str | None:
         """Why a point of the product is left out; None if it is not."""
@@ -150,4 +156,9 @@ class Study:
             point: dict[str, Any] = {}
             for axis, value in zip(self.axes, values, strict=True):
                 point |= {axis: value} if isinstance(axis, str) else dict(zip(axis, value, strict=True))
-            yield point
+            yield _with_direction_as_text(point)
+
+
+def _with_direction_as_text(point: dict[str, Any]) -> dict[str, Any]:
+    """What tables, MLflow and `drop` are given, however the study's file spells a direction."""
+    return {**point, "direction": str(Direction.parse(point["direction"]))} if "direction" in point else point

@@ -45,6 +45,7 @@ from typing import Any
 from datagen.core.errors import InputError
 from datagen.core.identity import Spec, fingerprint_of, identity, runtime
 from datagen.datasets.spec import DatasetSpec
+from trainables.direction import Direction
 from trainables.models.layers import Layer, layers_of_network
 
 FRACTALS = "fractals"
@@ -194,9 +195,9 @@ class TrainingSpec(Spec):
         return classes * max(1, round(self.train.images * self.fraction / classes))
 
     @property
-    def direction(self) -> str:
-        """The kinds of data: "synthetic->real" for a transfer, "real" for a training from scratch."""
-        return f"{self.source.train.name}->{self.train.name}" if self.source else self.train.name
+    def direction(self) -> Direction:
+        """The kinds of data that the source and this training have seen."""
+        return Direction(self.source.train.name if self.source else None, self.train.name)
 
     @property
     def title(self) -> str:

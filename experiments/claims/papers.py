@@ -1,7 +1,6 @@
 """The claims of both papers in their own words, by study: checked over the published tables and over measured ones."""
 
 from orchestrator.claims.kinds import (
-    SYNTHETIC,
     TO_REAL,
     TO_SYNTHETIC,
     Cell,
@@ -19,6 +18,7 @@ from orchestrator.claims.kinds import (
     SteeperFromScratch,
     SteepestAfter,
 )
+from trainables.direction import SYNTHETIC
 from trainables.spec import AUGMENTATIONS
 
 PETS = "oxford_pets"

@@ -13,14 +13,15 @@ from typing import Any
 from orchestrator.claims.checks import TOLERANCE, Accuracies, Check, NotMeasured, above, near
 from orchestrator.claims.checks import Cell as Cell
 from orchestrator.claims.checks import Claim as Claim
+from trainables.direction import REAL, REAL_TO_SYNTHETIC, SYNTHETIC, SYNTHETIC_TO_REAL, Direction
 
-REAL, SYNTHETIC = "real", "synthetic"
-TO_REAL, TO_SYNTHETIC = "synthetic->real", "real->synthetic"
+TO_REAL, TO_SYNTHETIC = str(SYNTHETIC_TO_REAL), str(REAL_TO_SYNTHETIC)
+"""Directions as tables show them, which claims speak of."""
 
 
 def _base(direction: str) -> Cell:
     """The training from scratch on all images of the kind that a direction's upper layers see."""
-    return Cell(direction.rpartition("->")[2])
+    return Cell(Direction.parse(direction).target)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,9 @@ from datagen.core.errors import InputError
 from datagen.core.settings import Setting, parsed, settings_of, split_assignment, unknown_key
 from datagen.datasets.spec import GeneratedDataset, OracleDataset
 from datagen.recipes.prompt_styles import STYLES
-from orchestrator.scale import DIRECTIONS, MIXED, PAPERS_NAMES, REAL, STARTS, SYNTHETIC, Scale
+from orchestrator.scale import STARTS, Scale
 from orchestrator.study import Search, Study
+from trainables.direction import Direction
 from trainables.input.mixing_pictures import digest_of
 from trainables.spec import TrainingSpec
 
@@ -112,13 +113,7 @@ def _values(key: str, text: str, read: Callable[[str], Any]) -> list[Any]:
 
 
 def _direction(text: str) -> str:
-    direction = PAPERS_NAMES.get(text, text)
-    if not set(direction.split("->")) <= {REAL, SYNTHETIC, MIXED} or direction.count("->") > 1:
-        allowed = ", ".join((*DIRECTIONS, *PAPERS_NAMES, REAL, SYNTHETIC, MIXED))
-        raise InputError(
-            f"direction must be one of {allowed}, not {text!r} (quote the arrow: 'direction=real->synthetic')."
-        )
-    return direction
+    return str(Direction.parse(text))
 
 
 def _mixing_pictures(folder: Path) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from orchestrator.execution.worker import mindgap_task
 from orchestrator.planning.plan import Task
 from orchestrator.planning.search import SearchRun
 from orchestrator.storage.store import Store
+from trainables.direction import ARROW
 from trainables.report import EpochReport
 
 __all__ = ["Cluster", "Outcome", "Watcher", "join_cluster", "run_plan", "seconds_to_the_end"]
@@ -287,7 +288,7 @@ def _readable_name(trial: Any) -> str:
 
 def file_safe(title: str) -> str:
     """A task's title with nothing that a file name, a label or a URL would not take."""
-    return re.sub(r"[^\w.=+,-]+", "_", title.replace("->", "-to-"))
+    return re.sub(r"[^\w.=+,-]+", "_", title.replace(ARROW, "-to-"))
 
 
 def _short_name(trial: Any) -> str:

@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchestrator.planning.plan import Plan, Task, plan_of
-from orchestrator.scale import REAL
 from orchestrator.storage.store import Store
 from orchestrator.study import Point, Range, Search, Trial
+from trainables.direction import REAL, SYNTHETIC_TO_REAL
 from trainables.spec import TrainingSpec
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def with_searched(plan: Plan, store: Store) -> Plan:
 
 def point_of(parameters: Mapping[str, Any]) -> Point:
     """The grid point of suggested parameters. N = 0 takes nothing over: it is a training from scratch."""
-    point = {"direction": f"synthetic->{REAL}", **parameters}
+    point = {"direction": str(SYNTHETIC_TO_REAL), **parameters}
     return point if point.get("frozen_layers", 1) else {**point, "direction": REAL}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from datagen.core.errors import InputError
 from orchestrator.planning.plan import Plan, closure, missing_inputs
-from orchestrator.scale import PAPERS_NAMES
+from trainables.direction import KINDS, PAPERS_NAMES
 from trainables.spec import TrainingSpec
 
 _COMPARE: Mapping[type[ast.cmpop], Callable[[Any, Any], Any]] = {
@@ -44,7 +44,7 @@ def trial_values(spec: TrainingSpec) -> dict[str, Any]:
         values |= {f.name: getattr(part, f.name) for f in fields(part) if _is_plain(getattr(part, f.name))}
     return values | {
         "N": spec.frozen_layers,
-        "direction": spec.direction,
+        "direction": str(spec.direction),
         "trained_on": spec.train.name,
         "pretrained_on": spec.source.train.name if spec.source else "",
         "fingerprint": spec.fingerprint,
@@ -82,11 +82,11 @@ def _value(node: ast.expr, names: Mapping[str, Any], whole: str) -> Any:
     try:
         match node:
             case ast.Constant(value=value) if _is_plain(value):
-                return PAPERS_NAMES.get(value, value) if isinstance(value, str) else value
+                return str(PAPERS_NAMES.get(value, value)) if isinstance(value, str) else value
             case ast.Name(id=name) if name in names:
                 return names[name]
-            case ast.Name(id=name) if name in ("real", "synthetic", *PAPERS_NAMES):
-                return PAPERS_NAMES.get(name, name)
+            case ast.Name(id=name) if name in (*KINDS, *PAPERS_NAMES):
+                return str(PAPERS_NAMES.get(name, name))
             case ast.Name(id=name):
                 raise InputError(f"--only knows no {name!r}. {_nearest(name, list(names))}")
             case ast.Tuple(elts=items) | ast.List(elts=items) | ast.Set(elts=items):

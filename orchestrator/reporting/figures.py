@@ -15,8 +15,8 @@ import matplotlib
 import numpy as np
 import pandas as pd
 
-from orchestrator.scale import DIRECTIONS, MIXED, REAL, SYNTHETIC
 from orchestrator.study import Figure as FigureSettings
+from trainables.direction import MIXED, REAL, REAL_TO_SYNTHETIC, SYNTHETIC, SYNTHETIC_TO_REAL, Direction
 
 matplotlib.use("agg")
 from matplotlib.axes import Axes
@@ -27,23 +27,23 @@ BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY = "#0072B2", "#D55E00", "#009E73", "#CC
 PALETTE = (BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY)
 MARKERS, HATCHES = "osD^vP", ("", "//", "..", "xx", "\\\\", "++")
 FIXED = {
-    DIRECTIONS[1]: 0,
+    str(SYNTHETIC_TO_REAL): 0,
     REAL: 0,
-    DIRECTIONS[0]: 1,
+    str(REAL_TO_SYNTHETIC): 1,
     SYNTHETIC: 1,
     MIXED: 2,
-    f"{SYNTHETIC}->{MIXED}": 3,
-    f"{REAL}->{MIXED}": 4,
+    str(Direction(SYNTHETIC, MIXED)): 3,
+    str(Direction(REAL, MIXED)): 4,
 }
 """Places in the palette of directions, the same in every figure."""
 DIRECTION_LABELS = {
-    DIRECTIONS[0]: "first layers from real, rest trained on synthetic",
-    DIRECTIONS[1]: "first layers from synthetic, rest trained on real",
+    str(REAL_TO_SYNTHETIC): "first layers from real, rest trained on synthetic",
+    str(SYNTHETIC_TO_REAL): "first layers from synthetic, rest trained on real",
     REAL: "all layers trained on real",
     SYNTHETIC: "all layers trained on synthetic",
     MIXED: "all layers trained on the mixture",
-    f"{SYNTHETIC}->{MIXED}": "first layers from synthetic, rest on the mixture",
-    f"{REAL}->{MIXED}": "first layers from real, rest on the mixture",
+    str(Direction(SYNTHETIC, MIXED)): "first layers from synthetic, rest on the mixture",
+    str(Direction(REAL, MIXED)): "first layers from real, rest on the mixture",
 }
 AXIS_LABELS = {
     "frozen_layers": "N, number of frozen layers",

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from trainables.direction import Direction
+
 PUBLISHED = Path(__file__).parents[2] / "experiments" / "published_results.csv"
 
 
@@ -21,5 +23,6 @@ def published_accuracies(table: str, data_set: str) -> pd.DataFrame:
     """A paper's table as `claims.checks.evaluate` takes it: one "seed"; both kinds' plain bases are always there."""
     bases = published_rows("layer_importance", data_set).query("frozen_layers == 0 and variant == ''")
     rows = pd.concat([published_rows(table, data_set), bases], ignore_index=True)
-    direction = (rows["pretrained_on"] + "->" + rows["trained_on"]).str.removeprefix("->")
-    return rows.assign(direction=direction, seed=0, status="done")
+    kinds = zip(rows["pretrained_on"], rows["trained_on"], strict=True)
+    directions = [str(Direction(source or None, target)) for source, target in kinds]
+    return rows.assign(direction=directions, seed=0, status="done")

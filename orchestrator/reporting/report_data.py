@@ -27,8 +27,8 @@ from orchestrator.reporting.tables import (
     with_published,
 )
 from orchestrator.reporting.verdict import verdict
-from orchestrator.scale import REAL
 from orchestrator.storage.store import Store, StoredModel
+from trainables.direction import REAL
 from trainables.spec import TrainingSpec
 
 PACKAGES = ("torch", "ray", "diffusers", "timm", "scipy")

@@ -15,15 +15,14 @@ from orchestrator.reporting.published import published_rows
 from orchestrator.scale import (
     DEFAULT_GENERATOR,
     GENERATION_SETTINGS,
-    REAL,
     START,
     STARTS,
-    SYNTHETIC,
     TRAINING_SETTINGS,
     Scale,
 )
 from orchestrator.storage.store import Store, StoredModel
 from orchestrator.study import Study, Trial
+from trainables.direction import REAL, SYNTHETIC, Direction
 from trainables.spec import TrainingSpec
 
 LAST_EPOCHS = 5
@@ -98,11 +97,11 @@ def extra_settings(plan: Plan) -> list[str]:
 
 
 def _point(trial: Trial, settings: Iterable[str], scale: Scale) -> dict[str, Any]:
-    pretrained_on, _, trained_on = trial.point["direction"].rpartition("->")
+    direction = Direction.parse(trial.point["direction"])
     return {
-        "direction": trial.point["direction"],
-        "pretrained_on": pretrained_on,
-        "trained_on": trained_on,
+        "direction": str(direction),
+        "pretrained_on": direction.source or "",
+        "trained_on": direction.target,
         "frozen_layers": trial.spec.frozen_layers,
         "fraction": trial.spec.fraction,
         **{name: _value(trial, name, scale) for name in settings},

@@ -13,7 +13,7 @@ from orchestrator.planning.plan import Plan
 from orchestrator.reporting.figures import fitted_line
 from orchestrator.reporting.formatting import varied_settings
 from orchestrator.reporting.tables import point_name, setting_words
-from orchestrator.scale import DIRECTIONS, REAL, SYNTHETIC
+from trainables.direction import REAL, REAL_TO_SYNTHETIC, SYNTHETIC, SYNTHETIC_TO_REAL, Direction
 
 
 def verdict(points: pd.DataFrame, plan: Plan, seeds: int, outcomes: list[Outcome]) -> list[str]:
@@ -39,7 +39,7 @@ def _numbers(points: pd.DataFrame, plan: Plan) -> list[str]:
         )
     figure = plan.study.figure
     if figure.axis == "frozen_layers" and figure.kind == "curves":
-        sentences += [_depth_sentence(points, direction, base) for direction in (DIRECTIONS[1], DIRECTIONS[0])]
+        sentences += [_depth_sentence(points, direction, base) for direction in (SYNTHETIC_TO_REAL, REAL_TO_SYNTHETIC)]
     elif figure.logarithmic:
         sentences += _reduction_sentences(points)
     else:
@@ -55,10 +55,10 @@ def _base(points: pd.DataFrame, kind: str) -> float:
     return float(rows["top1_mean"].iloc[0]) if len(rows) else float("nan")
 
 
-def _depth_sentence(points: pd.DataFrame, direction: str, base: Mapping[str, float]) -> str:
-    rows = points[(points["direction"] == direction) & (points["fraction"] == 1) & points["top1_mean"].notna()]
+def _depth_sentence(points: pd.DataFrame, direction: Direction, base: Mapping[str, float]) -> str:
+    rows = points[(points["direction"] == str(direction)) & (points["fraction"] == 1) & points["top1_mean"].notna()]
     curve = rows.drop_duplicates("frozen_layers").set_index("frozen_layers")["top1_mean"].sort_index()
-    baseline = base[direction.rpartition("->")[2]]
+    baseline = base[direction.target]
     if len(curve) < 2 or pd.isna(baseline):
         return ""
     deepest, before = curve.index[-1], curve.index[-2]

@@ -27,11 +27,11 @@ from datagen.datasets.spec import DatasetSpec, DiffusionDataset, MixedDataset
 from datagen.preview import contact_sheet, stored_summary
 from orchestrator.planning.plan import Plan, Task
 from orchestrator.planning.selection import trial_values
-from orchestrator.scale import REAL
 from orchestrator.storage.store import Store, StoredModel
 from orchestrator.tracking.secrets import redacted
 from orchestrator.tracking.server import reason_of
 from orchestrator.tracking.writers import Changes, Writer, find_run, writer_for
+from trainables.direction import REAL
 from trainables.report import EpochReport
 from trainables.spec import TrainingSpec
 
@@ -120,7 +120,7 @@ class Tracker:
             self._trials |= {spec.fingerprint: spec for spec in item.members if self._is_searched(spec)}
 
     def _is_searched(self, spec: TrainingSpec) -> bool:
-        return spec.source is not None or REAL in spec.direction
+        return spec.source is not None or spec.direction.target == REAL
 
     def task_stopped(self, task: Task, epoch: int) -> None:
         """Closes the runs of trials that a search stopped."""
@@ -286,7 +286,7 @@ class Tracker:
             "study": self._plan.study.name,
             "scale": self._plan.scale.name,
             "role": "trial",
-            "direction": spec.direction,
+            "direction": str(spec.direction),
             "seed": str(spec.seed),
         }
         found_by = self._found_by(spec)

@@ -20,6 +20,7 @@ from datagen.recipes.load import load_recipe, make_spec
 from orchestrator.planning.catalog import load_scale, load_study
 from orchestrator.storage.store import Store
 from tests.conftest import ROOT
+from trainables.direction import SYNTHETIC_TO_REAL
 from trainables.input.data import load_images
 from trainables.timers import PARTS
 
@@ -32,8 +33,8 @@ def row(epoch: int, seconds: float) -> dict[str, float]:
 def test_the_profile_of_a_study_adds_up_its_finished_trainings(tmp_path: Path) -> None:
     store, scale = Store(tmp_path).open(), load_scale("pocket")
     trials = [trial.spec for trial in load_study("layer_importance").trials(scale, 1)]
-    real = [trial for trial in trials if trial.direction == "real"]
-    transfers = [trial for trial in trials if trial.direction == "synthetic->real"][:2]
+    real = [trial for trial in trials if str(trial.direction) == "real"]
+    transfers = [trial for trial in trials if trial.direction == SYNTHETIC_TO_REAL][:2]
     for trial in (*real, *transfers):
         store.publish_model(trial, [row(1, 20.0), row(2, 30.0)], None, lambda path: path.write_bytes(b"weights"))
     done = CliRunner().invoke(profile.main, ["layer_importance", "--store", str(tmp_path)], env={"COLUMNS": "200"})

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from orchestrator.claims.checks import CONFIRMED, NOT_CONFIRMED, NOT_MEASURED, TOO_FEW, evaluate
-from orchestrator.claims.kinds import REAL, TO_REAL, Cell, Claim, DropsAt, GapRemains, LineFit, StaysWithin
+from orchestrator.claims.kinds import TO_REAL, Cell, Claim, DropsAt, GapRemains, LineFit, StaysWithin
 from tests.conftest import ROOT
+from trainables.direction import REAL
 
 GAP = GapRemains("a gap of 23 points", "here", points=23.0)
 POSITIVE_GAP = GapRemains("a gap", "here")

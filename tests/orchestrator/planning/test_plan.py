@@ -20,6 +20,7 @@ from orchestrator.planning.cost import cohort_seconds
 from orchestrator.planning.plan import Plan, make_plan
 from orchestrator.run_study import run_study
 from orchestrator.storage.store import Store
+from trainables.direction import SYNTHETIC_TO_REAL
 from trainables.partition import partition
 from trainables.spec import TrainingSpec
 
@@ -48,8 +49,8 @@ def test_every_study_can_be_planned_at_every_scale(study: str, scale: str, store
 
 def test_layer_importance_is_two_baselines_and_both_directions_at_17_depths(store: Store) -> None:
     plan = planned(store)
-    assert [spec.direction for spec in plan.trials[:2]] == ["real", "synthetic"]
-    points = {(spec.direction, spec.frozen_layers) for spec in plan.trials[2:]}
+    assert [str(spec.direction) for spec in plan.trials[:2]] == ["real", "synthetic"]
+    points = {(str(spec.direction), spec.frozen_layers) for spec in plan.trials[2:]}
     assert points == {(d, n) for d in ("real->synthetic", "synthetic->real") for n in range(1, 18)}
 
 
@@ -84,7 +85,7 @@ def test_a_value_added_to_an_axis_adds_its_own_trials_only(store: Store) -> None
     for spec in planned(store, "frozen_layers=3,4").trials:
         publish(store, spec)
     added = [spec for spec in planned(store, "frozen_layers=3,4,9").missing() if isinstance(spec, TrainingSpec)]
-    assert sorted((spec.direction, spec.frozen_layers) for spec in added) == [
+    assert sorted((str(spec.direction), spec.frozen_layers) for spec in added) == [
         ("real->synthetic", 9),
         ("synthetic->real", 9),
     ]
@@ -113,8 +114,8 @@ def test_the_work_is_one_cohort_for_each_direction_and_seed(store: Store) -> Non
 
 def test_work_waits_for_exactly_what_is_missing(store: Store) -> None:
     plan = planned(store)
-    real = next(spec for spec in plan.trials if spec.direction == "real")
-    synthetic = next(spec for spec in plan.trials if spec.direction == "synthetic")
+    real = next(spec for spec in plan.trials if str(spec.direction) == "real")
+    synthetic = next(spec for spec in plan.trials if str(spec.direction) == "synthetic")
     cohort = next(item for item in plan.tasks() if item.title.startswith("real->synthetic"))
     assert cohort.needs == {real.fingerprint, (real.source and "") or synthetic.train.fingerprint}
     publish(store, real)
@@ -125,13 +126,13 @@ def test_work_waits_for_exactly_what_is_missing(store: Store) -> None:
 def test_what_the_longest_chain_hangs_on_goes_first(store: Store) -> None:
     task = planned(store, seeds=2).tasks()
     ordered = sorted(task, key=lambda item: -seconds_to_the_end(item, task))
-    kinds = ["generate" if not item.members else "cohort" if "->" in item.title else "base" for item in ordered]
+    kinds = ["generate" if not item.members else "cohort" if item.members[0].source else "base" for item in ordered]
     assert kinds == ["generate"] + ["base"] * 4 + ["cohort"] * 4
 
 
 def test_one_cohort_on_two_slots_is_cut_into_pieces_of_like_cost(store: Store) -> None:
     plan = planned(store, "direction=synthetic->real")
-    pieces = [item for item in plan.tasks(slots=2) if "->" in item.title]
+    pieces = [item for item in plan.tasks(slots=2) if item.members and item.members[0].source]
     assert len(pieces) == 2
     depths = sorted(spec.frozen_layers for item in pieces for spec in item.members)
     assert depths == list(range(1, 18))
@@ -159,7 +160,7 @@ def test_a_plan_without_data_or_generator_says_what_is_missing_and_how_to_get_it
 
 @pytest.mark.parametrize("pieces", range(1, 18))
 def test_a_cohort_can_be_cut_into_any_number_of_pieces(pieces: int, store: Store) -> None:
-    members = [spec for spec in planned(store).trials if spec.direction == "synthetic->real"]
+    members = [spec for spec in planned(store).trials if spec.direction == SYNTHETIC_TO_REAL]
     cut = partition(members, pieces, lambda part: cohort_seconds(part, SCALE.rates))
     assert len(cut) == pieces
     assert [spec for piece in cut for spec in piece] == members
@@ -167,7 +168,7 @@ def test_a_cohort_can_be_cut_into_any_number_of_pieces(pieces: int, store: Store
 
 @pytest.mark.parametrize(("cohorts", "slots"), [(3, 2), (1, 8), (2, 3), (5, 4)])
 def test_no_slot_idles_for_long_while_another_has_a_cohort_left(cohorts: int, slots: int, store: Store) -> None:
-    members = [spec for spec in planned(store, seeds=cohorts).trials if spec.direction == "synthetic->real"]
+    members = [spec for spec in planned(store, seeds=cohorts).trials if spec.direction == SYNTHETIC_TO_REAL]
     whole = [[spec for spec in members if spec.seed == seed] for seed in range(cohorts)]
     pieces = balanced(whole, slots, SCALE.rates)
     assert sorted(s.fingerprint for piece in pieces for s in piece) == sorted(s.fingerprint for s in members)
@@ -181,14 +182,14 @@ def test_no_slot_idles_for_long_while_another_has_a_cohort_left(cohorts: int, sl
 
 
 def test_cohorts_that_fill_the_slots_evenly_are_left_whole(store: Store) -> None:
-    members = [spec for spec in planned(store, seeds=2).trials if spec.direction == "synthetic->real"]
+    members = [spec for spec in planned(store, seeds=2).trials if spec.direction == SYNTHETIC_TO_REAL]
     whole = [[spec for spec in members if spec.seed == seed] for seed in range(2)]
     assert balanced(whole, 2, SCALE.rates) == whole
 
 
 def test_sharing_a_trunk_is_estimated_cheaper_than_training_apart(store: Store) -> None:
     plan = planned(store)
-    members = [spec for spec in plan.trials if spec.direction == "synthetic->real"]
+    members = [spec for spec in plan.trials if spec.direction == SYNTHETIC_TO_REAL]
     assert cohort_seconds(members, SCALE.rates) < sum(cohort_seconds([spec], SCALE.rates) for spec in members)
     assert plan.seconds() < plan.seconds_alone()
 
@@ -197,7 +198,7 @@ def test_sharing_is_priced_as_counted_by_hand(store: Store) -> None:
     # Counted in forward passes of the whole network (anchors.md, B.3): 17 trainings without freezing-aware backward are
     # 51, with it 33.5, on a shared trunk 25.75; a whole training is 3.
     rates = replace(SCALE.rates, prepared=1e12)
-    members = [spec for spec in planned(store).trials if spec.direction == "synthetic->real"]
+    members = [spec for spec in planned(store).trials if spec.direction == SYNTHETIC_TO_REAL]
     assert members[0].source is not None
     whole = cohort_seconds([members[0].source], rates)
     together = cohort_seconds(members, rates)

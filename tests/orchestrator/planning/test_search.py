@@ -123,7 +123,7 @@ def test_a_point_counts_once_all_its_seeds_are_done(store: Store) -> None:
     plan = planned(store, trials=1, seeds=2)
     search = SearchRun(plan, store, top1_of)
     tasks = search.ask()
-    trainings = [task for task in tasks if any("N=" in s.title or s.direction == "real" for s in task.members)]
+    trainings = [task for task in tasks if any("N=" in s.title or str(s.direction) == "real" for s in task.members)]
     publish(store, tasks[0])
     search.ended(trainings[0], DONE)
     assert ledger_of(plan, store)[0].state == "running"

@@ -58,7 +58,7 @@ def reported(
 
 
 def made_up(spec: TrainingSpec) -> float:
-    level = {"real": 80.0, "synthetic": 70.0}.get(spec.direction, 60.0 if spec.frozen_layers == 17 else 79.0)
+    level = {"real": 80.0, "synthetic": 70.0}.get(str(spec.direction), 60.0 if spec.frozen_layers == 17 else 79.0)
     return level + spec.seed
 
 
