@@ -1,8 +1,20 @@
 """The one exception for mistakes that a user can fix."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class InputError(Exception):
     """A mistake of the user's or of the world around the program: shown as one sentence, exit code 2, no traceback.
 
     The message says what is wrong and what to do about it.
     """
+
+
+@contextmanager
+def said_of(what: str) -> Iterator[None]:
+    """Puts before the sentence of an `InputError` what it is about, for example "The study mine, axes"."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{what}: {error}") from error.__cause__

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import numbers
 import types
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cache, cached_property
 from pathlib import Path
@@ -31,7 +33,8 @@ class Allowed:
     def sentence(self) -> str:
         """Says what is allowed, for an error message, for example "from 1 to 100"; empty if anything is."""
         if self.choices:
-            return "one of " + ", ".join(str(choice) for choice in self.choices)
+            words = [str(choice) for choice in self.choices]
+            return "one of " + ("; " if any("," in word for word in words) else ", ").join(words)
         low = f"above {self.above:g}" if self.above is not None else ""
         if self.minimum is not None:
             low = f"from {self.minimum:g}" if self.maximum is not None else f"at least {self.minimum:g}"
@@ -39,9 +42,11 @@ class Allowed:
         return (" and " if self.above is not None and high else " ").join(part for part in (low, high) if part)
 
     def accepts(self, value: Any) -> bool:
-        """Whether `value` is allowed."""
+        """Whether `value` is allowed. A number that is not finite never is."""
         if self.choices:
             return value in self.choices
+        if isinstance(value, float) and not math.isfinite(value):
+            return False
         return not (
             (self.minimum is not None and value < self.minimum)
             or (self.maximum is not None and value > self.maximum)
@@ -145,12 +150,44 @@ def checked(spec_class: type[Spec], spec_field: Field[Any], value: Any) -> Any:
     declared = field_types(spec_class)[spec_field.name]
     if "role" not in spec_field.metadata:
         raise TypeError(f"{spec_class.__name__}.{spec_field.name} is declared neither identity(...) nor runtime(...).")
-    allowed: Allowed = spec_field.metadata["allowed"]
+    return fitted(spec_field.name, declared, spec_field.metadata["allowed"], value)
+
+
+def fitted(name: str, declared: Any, allowed: Allowed, value: Any) -> Any:
+    """Returns `value` as the type `declared`, if it can be and `allowed` accepts it; `name` is for the error.
+
+    Raises:
+        InputError: the value has the wrong type or is out of range.
+    """
     fitting = _coerced(declared, value)
-    if fitting is MISSING or not (fitting is None or allowed.accepts(fitting)):
-        expected = allowed.sentence() or f"of type {_type_name(declared)}"
-        raise InputError(f"{spec_field.name} must be {expected}, not {value!r}.")
-    return fitting
+    if fitting is not MISSING and (fitting is None or allowed.accepts(fitting)):
+        return fitting
+    raise InputError(f"{name} must be {_expected(declared, allowed, fitting)}, not {shown(value)}.")
+
+
+def _expected(declared: Any, allowed: Allowed, fitting: Any) -> str:
+    """What a value should have been: its kind, if it is of another or not finite, and what is allowed."""
+    if allowed.choices or (fitting is not MISSING and not _is_endless(fitting)):
+        return allowed.sentence()
+    kind = "a finite number" if fitting is not MISSING else kind_of(declared)
+    return ", ".join(part for part in (kind, allowed.sentence()) if part)
+
+
+def _is_endless(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def shown(value: Any) -> str:
+    """A value in an error: as Python writes it, the middle left out where that is long."""
+    try:
+        text = repr(value)
+    except Exception:  # An integer of more than 4,300 digits, or a user's own class.
+        text = f"a value of type {type(value).__name__}"
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN // 2]}...{text[-10:]}"
+
+
+LONGEST_SHOWN = 100
+"""Characters of a value in an error."""
 
 
 def _coerced(declared: Any, value: Any) -> Any:
@@ -160,21 +197,36 @@ def _coerced(declared: Any, value: Any) -> Any:
         fits = (_coerced(option, value) for option in arguments)
         return next((fit for fit in fits if fit is not MISSING), MISSING)
     if origin is tuple:
-        if not isinstance(value, Iterable) or isinstance(value, str):
+        if not isinstance(value, Iterable) or isinstance(value, str | bytes | Mapping):
             return MISSING
         items = tuple(_coerced(arguments[0], item) for item in value)
         return MISSING if MISSING in items else items
-    if declared is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if declared is int and isinstance(value, bool):
+    if isinstance(value, bool) and declared in (int, float):
         return MISSING
-    if declared is Path and isinstance(value, str):
-        return Path(value)
-    return value if isinstance(value, declared) else MISSING
+    if isinstance(value, declared):
+        return float(value) if declared is float else value  # NumPy's are floats of another class.
+    try:
+        # Numbers of NumPy's and fractions, too.
+        if declared is float and isinstance(value, numbers.Real):
+            return float(value)
+        if declared is int and isinstance(value, numbers.Integral):
+            return int(value)
+    except OverflowError:
+        return MISSING
+    return Path(value) if declared is Path and isinstance(value, str) else MISSING
 
 
-def _type_name(declared: Any) -> str:
-    return getattr(declared, "__name__", str(declared))
+KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", Path: "a path"}
+
+
+def kind_of(declared: Any) -> str:
+    """A declared type in words, for example "a whole number"."""
+    origin, arguments = typing.get_origin(declared), typing.get_args(declared)
+    if origin in (types.UnionType, typing.Union):
+        return " or ".join("nothing" if option is type(None) else kind_of(option) for option in arguments)
+    if origin is tuple:
+        return f"several, each {kind_of(arguments[0])}"
+    return KINDS.get(declared) or f"of type {getattr(declared, '__name__', declared)}"
 
 
 def _plain(value: Any) -> Any:

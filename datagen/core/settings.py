@@ -1,4 +1,7 @@
-"""`key=value` on the command line: typed, checked, and refused with the nearest key when unknown."""
+"""Tables of settings: what a key means, what values it takes, and which key was meant where there is none.
+
+A table is made from the fields of specs. Values come from Python files, as they are, or as the text of `key=value`.
+"""
 
 from __future__ import annotations
 
@@ -6,40 +9,96 @@ import difflib
 import re
 import types
 import typing
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import Field, dataclass, fields
 from typing import Any
 
 from datagen.core.errors import InputError
-from datagen.core.identity import Spec, checked, field_types
+from datagen.core.identity import Allowed, Spec, field_types, fitted, shown
+
+ANYTHING = Allowed()
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A key that can be set, and the spec class whose field it is."""
+    """A key that can be set.
+
+    Attributes:
+        key: its name.
+        declared: the type of its values.
+        allowed: which of them.
+        help: what it is, a phrase.
+        formerly: a name that it had, which files and commands may still use.
+        also: what some call it: suggested, not accepted.
+        meaning: turns a value that is allowed into what it stands for, or refuses it; None: it stands for itself.
+    """
 
     key: str
-    spec_class: type[Spec]
+    declared: Any
+    allowed: Allowed = ANYTHING
+    help: str = ""
+    formerly: str = ""
+    also: tuple[str, ...] = ()
+    meaning: Callable[[Any], Any] | None = None
 
-    @property
-    def help(self) -> str:
-        """What the field's declaration says about it."""
-        return str(next(f for f in fields(self.spec_class) if f.name == self.key).metadata["help"])
+    @classmethod
+    def of_field(cls, spec_class: type[Spec], spec_field: Field[Any]) -> Setting:
+        """The setting that sets a field of a spec."""
+        told = spec_field.metadata
+        declared = field_types(spec_class)[spec_field.name]
+        return cls(spec_field.name, declared, told["allowed"], told["help"], told["formerly"])
 
-    def value(self, text: str) -> Any:
-        """`text` as the field's type.
+    def checked(self, value: Any) -> Any:
+        """`value` in the declared type.
 
         Raises:
             InputError: it does not fit, or is out of range.
         """
-        declared = field_types(self.spec_class)[self.key]
-        spec_field = next(f for f in fields(self.spec_class) if f.name == self.key)
-        return checked(self.spec_class, spec_field, parsed(declared, text))
+        value = fitted(self.key, self.declared, self.allowed, value)
+        return value if self.meaning is None else self.meaning(value)
+
+    def value(self, text: str) -> Any:
+        """What `text` stands for; raises like `checked`."""
+        return self.checked(parsed(self.declared, text))
 
 
-def settings_of(spec_classes: Iterable[type[Spec]], without: Collection[str] = ()) -> dict[str, Setting]:
+class Settings(dict[str, Setting]):
+    """A table of settings by key."""
+
+    def named(self, key: Any) -> Setting:
+        """The setting of that name, or that had it formerly.
+
+        Raises:
+            InputError: there is none; the sentence names the nearest.
+        """
+        if isinstance(key, str):
+            if key in self:
+                return self[key]
+            for setting in self.values():
+                if key == setting.formerly:
+                    return setting
+        raise unknown_key(key, self)
+
+    def checked(self, values: Any) -> dict[str, Any]:
+        """Values by key, each as its setting has it, under the name that the setting has now.
+
+        Raises:
+            InputError: it is no dictionary, a key is unknown or given twice, or a value is not allowed.
+        """
+        if not isinstance(values, Mapping):
+            raise InputError(f"Settings are a dictionary such as {{'epochs': 3}}, not {shown(values)}.")
+        found: dict[str, Any] = {}
+        for key, value in values.items():
+            setting = self.named(key)
+            if setting.key in found:
+                raise InputError(f"{setting.key} is given twice, also as {setting.formerly}. Leave one out.")
+            found[setting.key] = setting.checked(value)
+        return found
+
+
+def settings_of(spec_classes: Iterable[type[Spec]], without: Collection[str] = ()) -> Settings:
     """Every field of these classes by key, except those named; of two with one key the later class's."""
-    return {f.name: Setting(f.name, c) for c in spec_classes for f in fields(c) if f.name not in without}
+    return Settings({f.name: Setting.of_field(c, f) for c in spec_classes for f in fields(c) if f.name not in without})
 
 
 def split_assignment(assignment: str) -> tuple[str, str]:
@@ -54,14 +113,17 @@ def split_assignment(assignment: str) -> tuple[str, str]:
     return key, text
 
 
-def unknown_key(key: str, known: Iterable[str]) -> InputError:
-    """The error for a key that does not exist: names the nearest one, or all."""
-    return InputError(f"There is no setting {key!r}. {nearest(key, sorted(known))}")
+def unknown_key(key: Any, known: Iterable[str]) -> InputError:
+    """The error for a key that does not exist: names the nearest one, or all. `known` may be a table of `Settings`."""
+    if isinstance(known, Settings) and (meant := [one.key for one in known.values() if key in one.also]):
+        return InputError(f"There is no setting {key!r}. Did you mean {meant[0]!r}?")
+    return InputError(f"There is no setting {shown(key)}. {nearest(str(key), sorted(known))}")
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
-    """A sentence that names the known name most like `name`, or all of them."""
-    close = difflib.get_close_matches(name, known, 1)
+    """A sentence that names the known name most like `name`, or whose words it has the first letters of; or all."""
+    initials = [one for one in known if "_" in one and "".join(word[:1] for word in one.split("_")) == name.lower()]
+    close = [*initials, *difflib.get_close_matches(name, known, 1)]
     return f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(known)}."
 
 
@@ -75,7 +137,7 @@ def parsed(declared: Any, text: str) -> Any:
     )
     if bool in options and text.lower() in ("true", "false", "yes", "no"):
         return text.lower() in ("true", "yes")
-    if int in options and re.fullmatch(r"[+-]?\d+", text):
+    if int in options and re.fullmatch(r"[+-]?\d{1,400}", text):
         return int(text)
     if float in options:
         numerator, slash, denominator = text.partition("/")

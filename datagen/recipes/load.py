@@ -7,11 +7,8 @@ another recipe. `SOURCE_IMAGES` says how many images an imported source will hav
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,27 +16,20 @@ from typing import Any
 from datagen.core.errors import InputError
 from datagen.core.hub import local_folder
 from datagen.core.identity import Spec
-from datagen.core.settings import Setting, nearest, parsed, settings_of, split_assignment, unknown_key
+from datagen.core.python_files import load_file, shipped_names
+from datagen.core.settings import Settings, split_assignment, unknown_key
 from datagen.datasets.shards import MANIFEST, read_manifest
 from datagen.datasets.spec import (
     DatasetSpec,
     DerivedDataset,
-    GeneratedDataset,
-    OracleDataset,
     RealDataset,
-    StylizedDataset,
 )
 from datagen.recipes.recipe import DiffusionRecipe, StyleRecipe
+from datagen.recipes.settings import STYLED, settings_of_method
 from datagen.recipes.wordnet import first_lemma
 
-SHIPPED = "experiments.datasets"
-"""The package of the shipped recipes. It is named, not imported: recipes are above this package."""
-_FILLED_IN = {
-    *("name", "label", "class_names", "prompts", "source", "content", "method", "rate"),
-    *("pipeline", "pipeline_digest", "pipeline_folder", "adapter", "adapter_digest", "adapter_folder"),
-    *("network", "network_digest", "network_folder", "styles", "styles_digest", "styles_folder"),
-}
-"""Fields that the recipe's files and classes fill in."""
+FOLDER = "datasets"
+"""Of `experiments/`, where the shipped recipes are."""
 
 
 @dataclass(frozen=True)
@@ -60,16 +50,9 @@ class RecipeFile:
     source: str | Path | None = None
     source_images: int = 1
 
-    @property
-    def spec_class(self) -> type[DerivedDataset]:
-        """The class of the set's spec."""
-        if isinstance(self.recipe, StyleRecipe):
-            return StylizedDataset
-        return GeneratedDataset if self.recipe.method == "text_to_image" else OracleDataset
-
-    def settings(self) -> dict[str, Setting]:
+    def settings(self) -> Settings:
         """What `key=value` can set of the spec, by key."""
-        return settings_of([self.spec_class], without=_FILLED_IN)
+        return STYLED if isinstance(self.recipe, StyleRecipe) else settings_of_method(self.recipe.method)
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -81,9 +64,7 @@ class RecipeFile:
 
 def recipe_names() -> list[str]:
     """The names of the shipped recipes."""
-    package: ModuleSpec | None = importlib.util.find_spec(SHIPPED)
-    folders = package.submodule_search_locations if package else None
-    return sorted(path.stem for folder in folders or () for path in Path(folder).glob("[!_]*.py"))
+    return shipped_names(FOLDER)
 
 
 def load_recipe(name: str) -> RecipeFile:
@@ -92,22 +73,7 @@ def load_recipe(name: str) -> RecipeFile:
     Raises:
         InputError: there is no such recipe, or the file lacks what a recipe needs.
     """
-    if name in recipe_names():
-        return _checked_file(name, importlib.import_module(f"{SHIPPED}.{name}"))
-    path = Path(name)
-    if path.suffix != ".py":
-        raise InputError(f"There is no data set {name!r}. {nearest(name, recipe_names())} A path must end in .py.")
-    found = importlib.util.spec_from_file_location(path.stem, path) if path.is_file() else None
-    if found is None or found.loader is None:
-        raise InputError(f"There is no file {path}. Name a Python file with RECIPE and CLASSES.")
-    module = importlib.util.module_from_spec(found)
-    try:
-        found.loader.exec_module(module)
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(f"{path} cannot be run ({type(error).__name__}: {error}). Fix it.") from error
-    return _checked_file(path.stem, module)
+    return _checked_file(Path(name).stem, load_file(name, "data set", FOLDER))
 
 
 def _checked_file(name: str, module: ModuleType) -> RecipeFile:
@@ -150,15 +116,14 @@ def make_spec(file: RecipeFile, assignments: Sequence[str] = (), *, download: bo
         InputError: a key is unknown, a value is not allowed, a class has no prompt, or the source has other classes.
     """
     known = file.settings()
-    keys = {*known, *file.files, *(["prompt_style"] if isinstance(file.recipe, DiffusionRecipe) else [])}
     values: dict[str, Any] = {}
     for key, text in map(split_assignment, assignments):
-        if key not in keys:
-            raise unknown_key(key, keys)
         if key in file.files:
             file = _with_file(file, key, text, download)
+        elif key in known:
+            values[key] = known[key].value(text)
         else:
-            values[key] = known[key].value(text) if key in known else parsed(str, text)
+            raise unknown_key(key, {*known, *file.files})
     recipe = file.recipe
     source = None if file.source is None else source_spec(file)
     if isinstance(recipe, StyleRecipe):

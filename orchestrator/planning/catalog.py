@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import pkgutil
-from collections.abc import Sequence
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from datagen.core.errors import InputError
-from datagen.core.settings import nearest
+from datagen.core.python_files import load_file, shipped_names
 from orchestrator.scale import Scale
 from orchestrator.study import Study
 
@@ -20,12 +15,12 @@ DEFAULT_SCALE = "pocket"
 
 def study_names() -> list[str]:
     """The studies that ship, in alphabetical order."""
-    return _modules("experiments")
+    return shipped_names()
 
 
 def scale_names() -> list[str]:
     """The scales that ship, in alphabetical order."""
-    return _modules("experiments.scales")
+    return shipped_names("scales")
 
 
 def load(study: str, scale: str | None) -> tuple[Study, Scale]:
@@ -38,7 +33,7 @@ def load(study: str, scale: str | None) -> tuple[Study, Scale]:
     Raises:
         InputError: there is none of that name (the message names the nearest), or the file does not define it.
     """
-    module = _module("experiments", study, study_names(), "study")
+    module = load_file(study, "study")
     chosen: Study = _attribute(module, "STUDY", study)
     if scale is None and hasattr(module, "SCALE"):
         own: Scale = _attribute(module, "SCALE", study)
@@ -53,51 +48,8 @@ def load_study(name: str) -> Study:
 
 def load_scale(name: str) -> Scale:
     """The scale of that name, or the SCALE of a file; raises like `load`."""
-    scale: Scale = _attribute(_module("experiments.scales", name, scale_names(), "scale"), "SCALE", name)
+    scale: Scale = _attribute(load_file(name, "scale", "scales"), "SCALE", name)
     return scale
-
-
-def _modules(package: str) -> list[str]:
-    path = importlib.import_module(package).__path__
-    return sorted(module.name for module in pkgutil.iter_modules(path) if not module.ispkg)
-
-
-def _module(package: str, name: str, known: Sequence[str], kind: str) -> ModuleType:
-    if name.endswith(".py") or "/" in name:
-        return _file(Path(name), kind)
-    if name not in known:
-        raise InputError(f"There is no {kind} {name!r}. {nearest(name, known)} Or give the path of a file.")
-    return importlib.import_module(f"{package}.{name}")
-
-
-def _file(path: Path, kind: str) -> ModuleType:
-    if not path.is_file():
-        raise InputError(
-            f"There is no {kind} file {path}. Give its path, or a name: python -m orchestrator.sweep lists."
-        )
-    found = importlib.util.spec_from_file_location(path.stem, path)
-    if found is None or found.loader is None:
-        raise InputError(f"{path} is not a Python file. A {kind} is one, ending in .py.")
-    module = importlib.util.module_from_spec(found)
-    try:
-        found.loader.exec_module(module)
-    except InputError:
-        raise
-    except Exception as error:
-        line = getattr(error, "lineno", None) or _line_in(path, error)
-        where = f", line {line}" if line else ""
-        raise InputError(f"{path}{where} cannot be run: {type(error).__name__}: {error}") from error
-    return module
-
-
-def _line_in(path: Path, error: BaseException) -> int | None:
-    """The last line of the file itself in an error's traceback."""
-    lines, trace = [], error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == str(path):
-            lines.append(trace.tb_lineno)
-        trace = trace.tb_next
-    return lines[-1] if lines else None
 
 
 def _attribute(module: ModuleType, attribute: str, name: str) -> Any:

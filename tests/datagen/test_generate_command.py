@@ -116,7 +116,7 @@ def test_planning_loads_neither_torch_nor_ray() -> None:
         (("pocket", "scheduler=edm"), "scheduler must be one of pipeline, ddim"),
         (("pocket", "prompt_style=x"), "prompt_style must be one of c;"),
         (("pocket", "--plan", "xml"), "--plan shows a table or json, not 'xml'."),
-        (("nothing.py",), "There is no file nothing.py."),
+        (("nothing.py",), "There is no data set file nothing.py."),
         (("pocket_oracle", "source=nowhere"), "The source images are not in"),
         (("pocket", "pipeline=nowhere"), "There is no folder"),
     ],
@@ -150,7 +150,7 @@ def test_a_recipe_is_a_small_file_of_your_own(tmp_path: Path) -> None:
     spec = make_spec(load_recipe(str(tmp_path / "mine.py")))
     assert spec.class_names == ("papillon", "my dog")
     assert spec.images == 6
-    for text, sentence in (("x = 1", "has no RECIPE"), ("1 / 0", "cannot be run .ZeroDivisionError")):
+    for text, sentence in (("x = 1", "has no RECIPE"), ("1 / 0", "line 1 cannot be run: ZeroDivisionError")):
         (tmp_path / "mine.py").write_text(text)
         with pytest.raises(InputError, match=sentence):
             load_recipe(str(tmp_path / "mine.py"))

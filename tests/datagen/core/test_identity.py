@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from datagen.core.errors import InputError
@@ -81,6 +83,11 @@ def test_an_integer_given_for_a_float_is_the_same() -> None:
     assert replace(SYNTHETIC, guidance=2).fingerprint == replace(SYNTHETIC, guidance=2.0).fingerprint
 
 
+def test_numbers_of_numpy_and_fractions_are_the_same_as_pythons() -> None:
+    assert replace(BASE, epochs=np.int64(20), fraction=Fraction(1, 8)) == replace(BASE, epochs=20, fraction=0.125)
+    assert repr(replace(BASE, fraction=np.float64(0.5)).fraction) == "0.5"
+
+
 def test_runtime_fields_leave_the_fingerprint_alone() -> None:
     elsewhere = replace(SYNTHETIC, pipeline_folder=Path("elsewhere"), rows_per_shard=7, images_at_once=3)
     assert elsewhere.fingerprint == SYNTHETIC.fingerprint
@@ -125,7 +132,12 @@ def test_a_cohort_is_all_that_differs_in_freeze_depth_only() -> None:
         ({"fraction": 2}, "fraction must be above 0 and at most 1, not 2"),
         ({"frozen_layers": 19}, "frozen_layers must be from 0 .* to 17 .* 18"),
         ({"epochs": 0}, "epochs must be at least 1, not 0"),
-        ({"epochs": "many"}, "epochs must be at least 1, not 'many'"),
+        ({"epochs": "many"}, "epochs must be a whole number, at least 1, not 'many'"),
+        ({"epochs": True}, "epochs must be a whole number, at least 1, not True"),
+        ({"learning_rate": float("nan")}, "learning_rate must be a finite number, above 0, not nan"),
+        ({"weight_decay": float("inf")}, "weight_decay must be a finite number, at least 0, not inf"),
+        ({"learning_rate": 10**5000}, "learning_rate must be a number, above 0, not a value of type int"),
+        ({"model": 3}, "model must be a text, not 3"),
         ({"augmentation": "blur"}, "augmentation must be one of none, .* not 'blur'"),
         ({"frozen_layers": 0}, "needs a source"),
         ({"warmup_epochs": 100}, "warmup_epochs"),
