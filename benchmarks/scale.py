@@ -27,10 +27,10 @@ import click
 import psutil
 from rich.console import Console
 
+from datagen.core.ray_session import prepare
 from orchestrator.cli.progress import Progress
 from orchestrator.cli.status import StatusFile
 from orchestrator.execution.messages import FailureKind, TaskFailed
-from orchestrator.execution.ray_environment import prepare
 from orchestrator.planning.catalog import load
 from orchestrator.planning.plan import Plan, Task, make_plan
 from orchestrator.storage.remote_store import store_at

@@ -124,8 +124,8 @@ def _mean_of_last(top1: list[float]) -> float:
 @click.argument("settings", nargs=-1)
 def prepare(store: str, settings: tuple[str, ...]) -> None:
     """Generates the synthetic images into the store."""
+    from datagen.core.ray_session import prepare as prepare_ray
     from datagen.generation.engine import generate
-    from orchestrator.execution.ray_environment import prepare as prepare_ray
 
     prepare_ray(None)
     plan, opened = _plan(store, settings), Store(Path(store))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import os
 import statistics
 import time
 from pathlib import Path
@@ -16,10 +15,10 @@ from rich.console import Console
 from datagen.core.errors import InputError
 from datagen.core.files import write_json
 from datagen.core.identity import fingerprint_of
+from datagen.core.ray_session import cluster_address, prepare
 from orchestrator.cli.options import Options
 from orchestrator.cli.progress import Progress
 from orchestrator.cli.status import StatusFile
-from orchestrator.execution.ray_environment import prepare
 from orchestrator.planning.calibration import note_speed
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.search import SearchRun, with_searched
@@ -105,7 +104,7 @@ def _record_note(plan: Plan, store: Store) -> Path:
 def _run_missing(plan: Plan, store: Store, options: Options, console: Console, tracker: Tracker) -> Outcome:
     """Runs the plan's work on Ray."""
     began = time.monotonic()
-    address = options.address or os.environ.get("RAY_ADDRESS") or None  # `ray job submit` sets the latter.
+    address = cluster_address(options.address)
     with console.status("Starting Ray") if console.is_terminal else _Line(console, "Starting Ray"):
         prepare(address)
         from orchestrator.execution.tune import join_cluster, run_plan

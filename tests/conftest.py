@@ -14,9 +14,9 @@ import torch
 from moto.server import ThreadedMotoServer
 from PIL import Image
 
+from datagen.core.ray_session import prepare
 from datagen.datasets.shards import ImageRow, publish_dataset
 from datagen.datasets.spec import GeneratedDataset, RealDataset
-from orchestrator.execution.ray_environment import prepare
 from trainables.input.data import ImageSet, load_images
 from trainables.spec import TrainingSpec
 

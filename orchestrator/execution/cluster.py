@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import logging
-import socket
-import warnings
 from dataclasses import dataclass
 
 import ray
 
 from datagen.core.errors import InputError
+from datagen.core.ray_session import start_ray
 from orchestrator.planning.plan import Task
 
 
@@ -80,40 +77,17 @@ class Resources:
 def join_cluster(
     address: str | None, gpus_per_worker: float = 1.0, cpus_per_worker: float = 0.0, *, dashboard: bool = True
 ) -> Cluster:
-    """Joins the Ray cluster at `address`, or starts one on this machine. Call `ray_environment.prepare` before.
-
-    One that starts here has a dashboard if `dashboard` and what it needs is installed.
+    """Joins the Ray cluster at `address`, or starts one on this machine, as `datagen.core.ray_session.start_ray` does.
 
     Raises:
-        InputError: there is no cluster at that address.
+        InputError: there is no cluster at that address, or none could be started.
     """
-    warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
-    if address not in (None, "auto"):
-        _check_reachable(str(address))
-    # "local": without it Ray would join whatever cluster was last started on this machine.
-    local = {} if address else {"include_dashboard": dashboard and importlib.util.find_spec("aiohttp_cors") is not None}
-    try:
-        context = ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"No Ray cluster can be reached at {address or 'this machine'}: {reason}") from error
+    shown_at = start_ray(address, dashboard=dashboard)
     resources = ray.cluster_resources()
-    shown_at = getattr(context, "dashboard_url", "") or ""
     return Cluster(
-        dashboard=f"http://{shown_at}" if shown_at else "",
+        dashboard=shown_at,
         cpus=int(resources.get("CPU", 1)),
         gpus=int(resources.get("GPU", 0)),
         gpus_per_worker=gpus_per_worker,
         cpus_per_worker=cpus_per_worker,
     )
-
-
-def _check_reachable(address: str) -> None:
-    """Ray itself tries for minutes, in silence, to reach a cluster that is not there."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not colon or not port.isdigit():
-        raise InputError(f"--address {address!r} is neither auto, host:port nor ray://host:port.")
-    try:
-        socket.create_connection((host, int(port)), timeout=10).close()
-    except OSError as error:
-        raise InputError(f"No Ray cluster can be reached at {address}: {error.strerror or error}.") from error

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import ray
 
+from datagen.core.ray_session import prepare
 from datagen.datasets.spec import DerivedDataset
 from datagen.pocket.classes import CLASSES as POCKET_CLASSES
 from orchestrator.cli.overrides import apply_overrides
-from orchestrator.execution.ray_environment import prepare
 from orchestrator.execution.tune import Cluster, join_cluster, run_plan
 from orchestrator.planning.catalog import load_study, study_names
 from orchestrator.planning.plan import make_plan

@@ -11,9 +11,9 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster as Nodes
 
+from datagen.core.ray_session import prepare
 from datagen.datasets.spec import GeneratedDataset
 from orchestrator.execution.logs import logs_of
-from orchestrator.execution.ray_environment import prepare
 from orchestrator.execution.tune import Cluster, join_cluster, run_plan
 from orchestrator.planning.plan import Task
 from orchestrator.storage.remote_store import store_at

@@ -18,13 +18,13 @@ from ray.tune.experiment import Trial
 from safetensors.torch import load_file
 
 from datagen.core.errors import InputError
+from datagen.core.ray_session import prepare
 from datagen.datasets.spec import GeneratedDataset
 from orchestrator.execution import worker
 from orchestrator.execution.cluster import Resources
 from orchestrator.execution.cohort import train_and_publish
 from orchestrator.execution.logs import logs_of
 from orchestrator.execution.messages import FailureKind
-from orchestrator.execution.ray_environment import prepare
 from orchestrator.execution.tune import Cluster, Outcome, join_cluster, run_plan
 from orchestrator.execution.worker import mindgap_task
 from orchestrator.planning.plan import Task

@@ -9,6 +9,7 @@ import pytest
 
 from datagen.core.errors import InputError
 from datagen.datasets.rates import Rate
+from datagen.datasets.spec import DerivedDataset
 from datagen.plan import plan_dataset
 from datagen.recipes.load import load_recipe, make_spec
 from orchestrator.planning.catalog import load_scale
@@ -17,7 +18,9 @@ from orchestrator.scale import Scale
 
 
 def of_sweep(scale: Scale, choices: dict[str, object]) -> float:
-    return making_seconds(scale.dataset(str(choices.pop("kind", "synthetic")), choices), scale.rates)
+    spec = scale.dataset(str(choices.pop("kind", "synthetic")), choices)
+    assert isinstance(spec, DerivedDataset)
+    return making_seconds(spec, scale.rates)
 
 
 @pytest.mark.parametrize(
@@ -44,16 +47,15 @@ def test_both_commands_say_the_same_hours(
 
 def test_a_step_costs_by_the_pixels() -> None:
     scale = load_scale("pocket")
-    small, large = scale.dataset("synthetic"), scale.dataset("synthetic", {"width": 64, "height": 64})
-    assert making_seconds(large, scale.rates) == pytest.approx(4 * making_seconds(small, scale.rates))  # type: ignore[arg-type]
+    assert of_sweep(scale, {"width": 64, "height": 64}) == pytest.approx(4 * of_sweep(scale, {}))
 
 
 def test_a_rate_is_no_part_of_what_a_set_is() -> None:
     scale = load_scale("pocket")
     slow = replace(scale.generators["default"], rate=None)
-    other = replace(scale, generators={**scale.generators, "default": slow}).dataset("synthetic")
-    assert other.fingerprint == scale.dataset("synthetic").fingerprint
-    assert making_seconds(other, scale.rates) == 0  # type: ignore[arg-type]
+    other = replace(scale, generators={**scale.generators, "default": slow})
+    assert other.dataset("synthetic").fingerprint == scale.dataset("synthetic").fingerprint
+    assert of_sweep(other, {}) == 0
 
 
 def test_a_guess_is_called_a_guess() -> None:
