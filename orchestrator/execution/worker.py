@@ -60,8 +60,8 @@ def _check_there(store: Store) -> None:
 
 def _generate(spec: DerivedDataset, resources: Resources, report: Callable[[object], None]) -> None:
     from datagen.datasets.pixel_statistics import dataset_statistics
+    from datagen.datasets.summary import store_summary
     from datagen.generation.engine import generate
-    from datagen.preview import store_summary
 
     store = store_at(resources.store)
     for part in spec.made_from:

@@ -23,8 +23,9 @@ import tenacity
 
 from datagen.core.errors import InputError
 from datagen.core.identity import fingerprint_of
+from datagen.datasets.contact_sheet import contact_sheet
 from datagen.datasets.spec import DatasetSpec, DiffusionDataset, MixedDataset
-from datagen.preview import contact_sheet, stored_summary
+from datagen.datasets.summary import stored_summary
 from orchestrator.planning.plan import Plan, Task
 from orchestrator.planning.selection import trial_values
 from orchestrator.storage.store import Store, StoredModel

@@ -14,8 +14,11 @@ from click.testing import CliRunner
 from PIL import Image
 
 from datagen.core.errors import InputError
+from datagen.datasets.contact_sheet import Section, contact_sheet, drawn_sheet
+from datagen.datasets.folders import find_dataset
 from datagen.datasets.shards import ImageRow, publish_dataset, read_rows
-from datagen.preview import contact_sheet, find_dataset, main, summary
+from datagen.datasets.summary import summary
+from datagen.preview import main
 from tests.conftest import ROOT, png
 
 
@@ -185,3 +188,18 @@ def test_previews_load_neither_torch_nor_ray() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_sheet_is_drawn_of_the_shards_that_are_at_hand(tmp_path: Path) -> None:
+    folder = colored(tmp_path / "set")
+    (folder / "train-00001-of-00002.parquet").unlink()
+    sheet = contact_sheet(folder, samples=6, tile=32)
+    assert len(places_of(sheet, (40, 40, 0))) == 32 * 32 and len(places_of(sheet, (40, 200, 0))) == 0
+
+
+def test_sections_of_several_rows_stand_below_each_other(tmp_path: Path) -> None:
+    rows = [[flat((200, 0, 0))], [flat((0, 200, 0))]]
+    sheet = drawn_sheet([Section("a", rows), Section("b", rows[:1])], samples=1, tile=32)
+    red, green = places_of(sheet, (200, 0, 0)), places_of(sheet, (0, 200, 0))
+    assert (len(red), len(green)) == (2 * 32 * 32, 32 * 32)
+    assert green[:, 0].min() > red[red[:, 1] < green[:, 1].max() + 1][:, 0].min() + 31
