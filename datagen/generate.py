@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from datagen.core.errors import InputError
-from datagen.core.progress import ImportProgress
+from datagen.core.progress import ImageProgress
 from datagen.core.wording import listed
 from datagen.datasets.folders import stored_folder
 from datagen.datasets.shards import MANIFEST, damaged_files, read_manifest
@@ -24,14 +24,6 @@ from datagen.datasets.spec import DerivedDataset
 from datagen.generation.engine import GenerationFailedError, make_dataset
 from datagen.plan import DatasetPlan, described, plan_dataset
 from datagen.recipes.load import absolute, load_recipe, make_spec, recipe_names
-
-
-class DrawingProgress(ImportProgress):
-    """Images done, images a second and the time left: a live line on a terminal, else a line every 5 seconds."""
-
-    def line(self) -> str:
-        """The line to show now."""
-        return super().line() if self._total else "starting Ray and loading the networks"
 
 
 @click.command(context_settings={"max_content_width": 110})
@@ -138,7 +130,7 @@ def _make_one(
 ) -> None:
     started = time.monotonic()
     console.print(f"{spec.title}: {spec.images:,} images into {stored_folder(spec, store)}", highlight=False)
-    with DrawingProgress(console) as progress:
+    with ImageProgress(console, "starting Ray and loading the networks") as progress:
         workers, gpus = _resources(address, workers, gpus_per_worker)
         folder = make_dataset(
             spec,

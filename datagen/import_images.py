@@ -34,7 +34,7 @@ from rich.console import Console
 
 from datagen.core.errors import InputError
 from datagen.core.files import SUFFIXES, write_json
-from datagen.core.progress import ImportProgress
+from datagen.core.progress import ImageProgress
 from datagen.core.ray_session import start_ray
 from datagen.core.wording import as_utf8, counted, listed
 from datagen.datasets.pictures import CorruptError, checked_picture
@@ -436,7 +436,7 @@ def main(
             raise InputError(f"--name {name!r} is no name: use letters, digits, hyphens and underscores.")
         if name not in CLASS_LISTS:
             say(f"No class list is known for {name} (only for {', '.join(CLASS_LISTS)}): the folders are the classes.")
-        with ImportProgress(console) as progress:
+        with ImageProgress(console, "looking for the files") as progress:
             import_images(
                 name,
                 _splits(train, val, val_labels, pets),

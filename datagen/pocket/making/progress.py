@@ -1,28 +1,28 @@
-"""Progress lines and cost accounting for the scripts of the pocket world."""
+"""Progress and cost accounting for the scripts of the pocket world."""
 
+import atexit
 import time
-from dataclasses import dataclass, field
 
-SECONDS_BETWEEN_LINES = 3.0
-"""Short enough that a line appears at least every 5 seconds, as the longest step takes 1.4 seconds."""
+from rich.console import Console
+
+from datagen.core.progress import ImageProgress
 
 
-@dataclass
 class Meter:
-    """Measures a loop over batches of images and prints a line every few seconds.
+    """Measures a loop over batches of images, and shows how far it is.
 
     Attributes:
-        task: What the lines call the task.
         total: Number of images the whole loop handles.
         done: Number of images handled so far.
     """
 
-    task: str
-    total: int
-    done: int = 0
-    _wall_start: float = field(default_factory=time.monotonic)
-    _core_start: float = field(default_factory=time.process_time)
-    _last_line: float = field(default_factory=time.monotonic)
+    def __init__(self, task: str, total: int) -> None:
+        self.total, self.done = total, 0
+        self._core_start = time.process_time()
+        self._shown = ImageProgress(Console(), name=task)
+        self._shown(0, total)
+        self._shown.start()
+        atexit.register(self._shown.stop)  # A script that fails gives the terminal its cursor back.
 
     @property
     def core_seconds(self) -> float:
@@ -35,21 +35,14 @@ class Meter:
         return self.done / max(self.core_seconds, 1e-9)
 
     def advance(self, images: int, note: str = "") -> None:
-        """Count images as done, and print a line if the last one is old or the task is complete.
+        """Count images as done.
 
         Args:
             images: Number of images just handled.
             note: What to add to the line, such as the loss.
         """
         self.done += images
-        now = time.monotonic()
-        if now - self._last_line < SECONDS_BETWEEN_LINES and self.done < self.total:
-            return
-        self._last_line = now
-        elapsed = max(now - self._wall_start, 1e-9)
-        rate = self.done / elapsed
-        left = (self.total - self.done) / rate
-        print(
-            f"{self.task}: {self.done} of {self.total} images, {rate:.0f} images/s, {left:.0f} s left {note}".rstrip(),
-            flush=True,
-        )
+        self._shown(self.done, self.total, note)
+        if self.done >= self.total:
+            self._shown.stop()
+            print(self._shown.line(), flush=True)

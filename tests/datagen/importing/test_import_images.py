@@ -21,12 +21,9 @@ import pytest
 import ray
 from click.testing import CliRunner, Result
 from PIL import Image
-from rich.console import Console
 
 from datagen import import_images as module
-from datagen.core import progress as import_progress
 from datagen.core.errors import InputError
-from datagen.core.progress import ImportProgress
 from datagen.datasets.pictures import CorruptError, Picture, checked_picture
 from datagen.datasets.shards import read_manifest
 from datagen.import_images import import_images, import_shard, interleaved, main
@@ -422,26 +419,6 @@ def test_a_cluster_that_is_not_there_is_one_sentence(monkeypatch: pytest.MonkeyP
     real = image_folder(tmp_path / "real", {"a": 1})
     with pytest.raises(InputError, match=r"No Ray cluster can be reached at 127\.0\.0\.1:1: "):
         import_images("own", {"train": real}, tmp_path / "out", address="127.0.0.1:1")
-
-
-def test_progress_tells_images_done_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [100.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    progress = ImportProgress(Console(file=io.StringIO()))
-    progress(1000, 9000)  # what an earlier run made counts as done, not as speed
-    now[0] += 10
-    progress(3000, 9000)
-    assert progress.line() == "3,000 of 9,000 images, 200 images/s, about 0:30 left"
-
-
-def test_without_a_terminal_progress_is_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(import_progress, "HEARTBEAT_SECONDS", 0.05)
-    out = io.StringIO()
-    with ImportProgress(Console(file=out)) as progress:
-        progress(2, 4)
-        time.sleep(0.3)
-    assert "2 of 4 images" in out.getvalue()
-    assert "\x1b" not in out.getvalue()
 
 
 def test_every_class_list_has_distinct_folders_and_names() -> None:
