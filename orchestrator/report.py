@@ -5,12 +5,10 @@ Exit codes: 0 written; 2 wrong usage or input.
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from datagen.core.errors import InputError
+from datagen.core.files import write_text, written_whole
 from orchestrator.cli.overrides import apply_overrides
 from orchestrator.planning.catalog import load
 from orchestrator.planning.plan import Plan, make_plan
@@ -81,10 +80,12 @@ def write_report(
     )
     pages = []
     if "md" in formats:
-        pages.append(_publish(folder / "report.md", lambda path: path.write_text(_markdown(evidence, command))))
+        pages.append(folder / "report.md")
+        write_text(pages[-1], _markdown(evidence, command))
     if "html" in formats:
         page = html_page(evidence, store if samples else None, folder / "figure.svg", command)
-        pages.append(_publish(folder / "report.html", lambda path: path.write_text(page)))
+        pages.append(folder / "report.html")
+        write_text(pages[-1], page)
     tables = _write_tables(evidence, folder) if "csv" in formats else []
     return Report(evidence.trials, evidence.points, evidence.verdict, evidence.spread, (*pages, *figures, *tables))
 
@@ -95,8 +96,10 @@ def _write_tables(evidence: ReportData, folder: Path) -> list[Path]:
         tables["claims"] = claims_table(evidence.outcomes)
     written = []
     for name, table in tables.items():
-        written.append(_publish(folder / f"{name}.csv", partial(table.to_csv, index=False)))
-        written.append(_publish(folder / f"{name}.parquet", partial(_write_parquet, table)))
+        written += [folder / f"{name}.csv", folder / f"{name}.parquet"]
+        write_text(written[-2], table.to_csv(index=False))
+        with written_whole(written[-1]) as aside:
+            _write_parquet(table, aside)
     return written
 
 
@@ -106,13 +109,6 @@ def _write_parquet(table: pd.DataFrame, path: Path) -> None:
         name for name in table.columns if table[name].dtype == object and table[name].dropna().map(type).nunique() > 1
     ]
     table.astype(dict.fromkeys(mixed, str)).to_parquet(path, index=False)
-
-
-def _publish(path: Path, write: Callable[[Path], object]) -> Path:
-    """Has a file written aside and moved to its place when whole."""
-    aside = path.with_name(f".{os.getpid()}.{path.name}")
-    write(aside)
-    return aside.replace(path)
 
 
 def show_report(report: Report, console: Console) -> None:

@@ -7,7 +7,6 @@ save: resuming is exact. No pickles. The file's metadata says which trials it ho
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from datagen.core.files import written_whole
 from datagen.core.identity import fingerprint_of
 from trainables.trunk import Branch, Trunk
 
@@ -44,9 +44,8 @@ class CohortCheckpoint:
         self._folder.mkdir(parents=True, exist_ok=True)
         metadata = {"epoch": str(epoch), "members": json.dumps(members)}
         path = self._path(members)
-        aside = path.with_suffix(f".{os.getpid()}.partial")
-        save_file({key: value.detach().contiguous() for key, value in tensors.items()}, aside, metadata)
-        aside.replace(path)
+        with written_whole(path) as aside:
+            save_file({key: value.detach().contiguous() for key, value in tensors.items()}, aside, metadata)
         return path
 
     def restore(self, trunk: Trunk, branches: Sequence[Branch]) -> int:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,14 +31,41 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A new file to write instead of `path`, which it replaces when the block ends.
+
+    Readers meet the file of before or the new one, whole, also after a loss of power: its bytes are flushed to the disk
+    before it gets its name. If the block raises, the new file is removed and `path` stays as it is. Several threads and
+    processes may do this at once; the last one wins.
+
+    Yields:
+        A hidden file's path in the same folder, unlike any other's. It does not end as `path` does: say the format to
+        writers that would look for it there.
+
+    Raises:
+        OSError: the file cannot be written, flushed or moved.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    try:
+        yield aside
+        with aside.open("rb") as file:
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes `text` in UTF-8, whatever the locale is, as `written_whole` does."""
+    with written_whole(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
 def write_json(path: Path, values: Any) -> None:
-    """Writes `values` as indented JSON, atomically and flushed to the disk."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with aside.open("w") as file:
-        json.dump(values, file, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+    """Writes `values` as indented JSON, as `written_whole` does."""
+    write_text(path, json.dumps(values, indent=2))
 
 
 def picture_files(folder: Path) -> tuple[list[FoundFile], int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from datagen.core.errors import InputError
+from datagen.core.files import written_whole
 from datagen.datasets.pictures import CorruptError, rgb_picture
 from datagen.datasets.shards import Manifest, read_manifest
 from datagen.datasets.summary import row_groups, spread
@@ -104,14 +104,13 @@ def save_sheet(sheet: Image.Image, out: Path) -> None:
     Raises:
         InputError: the ending is no picture's, or the file cannot be written.
     """
-    aside = out.with_name(f".{os.getpid()}.{out.name}")
+    picture_format = Image.registered_extensions().get(out.suffix.lower())
+    if picture_format not in Image.SAVE:
+        raise InputError(f"{out} is not named like a picture. Let it end in .png or .jpg.")
     try:
-        sheet.save(aside)
-        aside.replace(out)
-    except ValueError:
-        raise InputError(f"{out} is not named like a picture. Let it end in .png or .jpg.") from None
+        with written_whole(out) as aside:
+            sheet.save(aside, picture_format)
     except OSError as error:
-        aside.unlink(missing_ok=True)
         raise InputError(f"Cannot write {out}: {error.strerror or error}.") from error
 
 

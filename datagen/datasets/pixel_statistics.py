@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -88,7 +87,7 @@ def dataset_statistics(folder: Path) -> ChannelSums:
     try:
         write_json(folder / STATISTICS, {**about, **asdict(sums)})
     except OSError:
-        (folder / f".{STATISTICS}.{os.getpid()}").unlink(missing_ok=True)  # A read-only set is summed every time.
+        pass  # A read-only set is summed every time.
     return sums
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datagen.core.errors import InputError
-from datagen.core.files import file_sha256, write_json
+from datagen.core.files import file_sha256, write_json, written_whole
 
 MANIFEST = "manifest.json"
 ROWS_PER_GROUP = 256
@@ -94,16 +93,11 @@ def write_shard(path: Path, rows: Sequence[ImageRow], class_names: Sequence[str]
             "seed": pa.array([row.seed for row in rows], pa.int64()),
         }
     ).replace_schema_metadata({"huggingface": json.dumps(_hugging_face_features(class_names))})
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with aside.open("wb") as file:
-            pq.write_table(table, file, compression="zstd", row_group_size=ROWS_PER_GROUP)
-            file.flush()
-            os.fsync(file.fileno())
-        record = ShardRecord(path.name, len(rows), aside.stat().st_size, file_sha256(aside))
-        aside.replace(path)
+        with written_whole(path) as aside:
+            pq.write_table(table, aside, compression="zstd", row_group_size=ROWS_PER_GROUP)
+            record = ShardRecord(path.name, len(rows), aside.stat().st_size, file_sha256(aside))
     except OSError as error:
-        aside.unlink(missing_ok=True)
         raise InputError(
             f"Cannot write {path}: {error.strerror or error}. Free space or choose another --store."
         ) from error

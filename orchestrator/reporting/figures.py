@@ -15,6 +15,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 
+from datagen.core.files import written_whole
 from orchestrator.study import Figure as FigureSettings
 from trainables.direction import MIXED, REAL, REAL_TO_SYNTHETIC, SYNTHETIC, SYNTHETIC_TO_REAL, Direction
 
@@ -89,7 +90,9 @@ def draw(
         figure = generators[settings.kind](points, settings, axes, caption)
         for path in paths:
             # No date, so that the same results make the same file.
-            figure.savefig(path, dpi=160, metadata={"Date": None} if path.suffix == ".svg" else None)
+            ending = path.suffix[1:]
+            with written_whole(path) as aside:
+                figure.savefig(aside, format=ending, dpi=160, metadata={"Date": None} if ending == "svg" else None)
     return paths
 
 

@@ -190,13 +190,10 @@ class Mirror:
         with FileLock(self._lock_file(path)):
             if path.is_file() and path.stat().st_size == record["bytes"]:
                 return
-            aside = path.with_name(f".{path.name}.checked")
-            self.bucket.download(f"{folder}/{record['file']}", aside)
-            if file_sha256(aside) != record["sha256"]:
-                aside.unlink()
-                where = f"{self.bucket.address}/{folder}/{record['file']}"
-                raise InputError(f"{where} is not what its manifest says. Run the same command with --repair.")
-            aside.replace(path)
+            with self.bucket.downloaded(f"{folder}/{record['file']}", path) as aside:
+                if file_sha256(aside) != record["sha256"]:
+                    where = f"{self.bucket.address}/{folder}/{record['file']}"
+                    raise InputError(f"{where} is not what its manifest says. Run the same command with --repair.")
 
     def _bring_unlisted(self, folder: str) -> None:
         for name in BESIDE:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datagen.core.errors import InputError
+from datagen.core.files import written_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -196,9 +197,14 @@ class Bucket:
         Raises:
             FileNotFoundError: there is no such object.
         """
+        with self.downloaded(key, path):
+            pass
+
+    @contextmanager
+    def downloaded(self, key: str, path: Path) -> Iterator[Path]:
+        """The same, but yields the file before it gets its name: raise if it should not."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
-        try:
+        with written_whole(path) as aside:
             with _as_errors(self.address, key):
                 found = self._store.get(key)
                 changed = _item(found.meta).changed
@@ -206,9 +212,7 @@ class Bucket:
                     for chunk in found.stream(min_chunk_size=8 * 1024**2):
                         file.write(chunk)
             os.utime(aside, (changed, changed))
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
+            yield aside
 
     def sha256(self, key: str) -> str:
         """sha256 of an object's bytes, 64 hexadecimal digits."""
