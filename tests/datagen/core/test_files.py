@@ -53,10 +53,12 @@ def test_the_bytes_are_on_the_disk_before_the_file_has_its_name(
 
 def test_threads_that_write_one_file_leave_one_of_their_versions(tmp_path: Path) -> None:
     path = tmp_path / "values.json"
-    threads = [
-        threading.Thread(target=lambda n=n: [write_json(path, [n] * 1000) for _ in range(20)])  # type: ignore[misc]
-        for n in range(8)
-    ]
+
+    def write(number: int) -> None:
+        for _ in range(20):
+            write_json(path, [number] * 1000)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
