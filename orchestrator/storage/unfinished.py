@@ -16,7 +16,7 @@ from orchestrator.storage.object_store import Item
 
 RAY_TRAIN = "ray_train"
 ABANDONED_SECONDS = 3600.0
-"""A checkpoint that is being written for longer has no writer any more."""
+"""A file that is being written for longer has no writer any more."""
 
 Read = Callable[[str, int, int], bytes]
 """Reads some bytes of a file of the store: its name, the first byte and how many (fewer at its end)."""
@@ -68,7 +68,7 @@ def is_spent(item: Item, is_published: Callable[[str], bool], read: Read) -> boo
     place = item.key.split("/")[1]
     if place == RAY_TRAIN or is_published(owner_of(place)):
         return True
-    if item.key.endswith(".partial"):
+    if item.key.rpartition("/")[2].startswith("."):  # Being written: `datagen.core.files.written_whole`.
         return time.time() - item.changed > ABANDONED_SECONDS
     trials = trials_of(item, read)
     return bool(trials) and all(is_published(trial) for trial in trials)

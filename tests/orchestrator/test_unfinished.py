@@ -148,7 +148,7 @@ def test_what_a_process_left_half_written_goes_once_nobody_can_be_writing_it(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = opened()
-    put(store, "2" * 64, "checkpoint.1234.partial")
+    put(store, "2" * 64, ".checkpoint.1234-ab")
     store.clear_partial()
     assert len(names(store)) == 1
     monkeypatch.setattr(unfinished, "ABANDONED_SECONDS", -60.0)
