@@ -145,9 +145,9 @@ def put(store: Store, place: str, name: str, content: bytes = b"0123456789") -> 
 
 
 def test_what_a_process_left_half_written_goes_once_nobody_can_be_writing_it(
-    opened: Open, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = opened()
+    store = Store(tmp_path).open()
     put(store, "2" * 64, ".checkpoint.1234-ab")
     store.clear_partial()
     assert len(names(store)) == 1
