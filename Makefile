@@ -1,6 +1,6 @@
 # make sweep   the pocket layer-importance study, from nothing to figure
-# make test    lint, types and tests
-# make bench   views, input, training step, drawing and cohorts beside what a user would run, and how it grows; tables
+# make test    style, spelling, types and tests
+# make bench   augmentations, input, training step, drawing and cohorts beside what a user would run, and how it grows; tables
 # make faults  kills, full disks and absent servers, and what they cost: a quarter of an hour; table in benchmarks/
 # make scale   5,000 trials that do nothing, through plan, Ray, MLflow and report; table in benchmarks/
 PYTHON ?= python3
@@ -17,10 +17,11 @@ test: lint
 lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy orchestrator trainables datagen experiments benchmarks
+	$(BIN)/codespell
+	$(BIN)/mypy orchestrator trainables datagen experiments benchmarks tests
 
 bench: .venv/ready
-	$(BIN)/python -m benchmarks.tables views input train_step generate cohorts growth
+	$(BIN)/python -m benchmarks.tables augmentations input train_step generate cohorts growth
 
 faults: .venv/ready
 	$(BIN)/python -m benchmarks.tables faults
