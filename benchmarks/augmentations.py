@@ -1,6 +1,6 @@
-"""Samples per second and core of each view at 224 px, in batches, beside the Pillow pipeline for each image.
+"""Samples per second and core of each augmentation at 224 px, in batches, beside the Pillow pipeline for each image.
 
-    python -m benchmarks.views [--images 64] [--rounds 5] [--out benchmarks/views.json]
+    python -m benchmarks.augmentations [--images 64] [--rounds 5] [--out benchmarks/results/augmentations.json]
 
 From JPEG bytes (about 500 x 375 px) to normalized float32 tensors, decoding counted, in one thread. The multi-crop
 makes a 224 px and eight 96 px crops of each image.
@@ -20,8 +20,8 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from benchmarks.photographs import publish_photographs
-from benchmarks.rounds import rates, summary, table, use_cores, write
+from benchmarks.common.photographs import publish_photographs
+from benchmarks.common.rounds import rates, summary, table, use_cores, write
 from datagen.datasets.shards import read_rows
 from trainables.augmentations import reference
 from trainables.augmentations.apply import Augmenter
@@ -48,10 +48,12 @@ def references() -> dict[str, Callable[[Image.Image], list[Image.Image]]]:
 @click.command()
 @click.option("--images", default=64, show_default=True)
 @click.option("--rounds", default=5, show_default=True)
-@click.option("--views", "names", default=",".join(references()), show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/views.json"), show_default=True)
+@click.option("--augmentations", "names", default=",".join(references()), show_default=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("benchmarks/results/augmentations.json"), show_default=True
+)
 def main(images: int, rounds: int, names: str, out: Path) -> None:
-    """Runs both ways in turns for each view."""
+    """Runs both ways in turns for each augmentation."""
     use_cores(1)
     torch.set_num_threads(1)
     results = {}
@@ -65,7 +67,7 @@ def main(images: int, rounds: int, names: str, out: Path) -> None:
     flat = {f"{name} {way}": result for name, result_of in results.items() for way, result in result_of.items()}
     labels = {"mindgap": "in batches", "pillow": "Pillow, one by one"}
     named = {key: f"`{key.split()[0]}`, {labels[key.split()[1]]}" for key in flat}
-    click.echo(table("view", "samples/s and core", flat, named))
+    click.echo(table("augmentation", "samples/s and core", flat, named))
 
 
 def batched(dataset: Path, name: str) -> Callable[[], int]:

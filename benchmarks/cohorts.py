@@ -1,13 +1,13 @@
 """A cohort beside 17 separate trainings: what sharing batches and the frozen trunk saves, at equal weights.
 
 The 17 freeze depths of one direction, N = 1 to 17, in one process, one way after the other. python -m
-benchmarks.cohorts writes `benchmarks/cohorts.json` and prints two tables in Markdown: the pocket recipe with everything
-that a training does, and steps of ResNet-50 at 224 px on random images in memory. The ways:
+benchmarks.cohorts writes `benchmarks/results/cohorts.json` and prints two tables in Markdown: the pocket recipe with
+everything that a training does, and steps of ResNet-50 at 224 px on random images in memory. The ways:
 
 (a) one cohort of 17: `trainables.loop`.
 (b) 17 cohorts of one, by the same loop: each computes its frozen layers without gradient.
 (c) 17 plain torch trainings: the whole network, frozen layers in it without gradient; on pocket with a DataLoader and
-    a transform for each image (`benchmarks.plain`), at full size with the views of (a) and (b).
+    a transform for each image (`benchmarks.common.plain`), at full size with the views of (a) and (b).
 (d) as (c) at full size, but frozen by leaving their parameters out of the optimizer alone: gradients go through all.
 """
 
@@ -27,8 +27,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.plain import PlainTask
-from benchmarks.plain import train as train_plainly
+from benchmarks.common.plain import PlainTask
+from benchmarks.common.plain import train as train_plainly
 from benchmarks.train_step import base_spec, machine, wait
 from datagen import pocket
 from experiments.scales.pocket import SCALE
@@ -271,7 +271,9 @@ def markdown(title: str, results: dict[str, dict[str, Any]]) -> str:
 @click.option("--precision", default="", help="At full size; by default float32, on a GPU bfloat16.")
 @click.option("--views", default="dino_multicrop", show_default=True, help="At full size.")
 @click.option("--through/--no-through", default=None, help="Way (d) too; by default on a GPU only.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/cohorts.json"), show_default=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("benchmarks/results/cohorts.json"), show_default=True
+)
 def main(
     epochs: int,
     rounds: int,

@@ -7,7 +7,7 @@ hits all. On a GPU `--gpu` times the architecture of Stable Diffusion 1.x with r
 them) by batch size, one step of a ladder after the other: float32, half precision, prompts once and encoding beside,
 channels last, compiled, and then the variants that change the images, which are never defaults.
 
-Writes benchmarks/generate.json (with --gpu: generate_gpu.json) and prints a table.
+Writes benchmarks/results/generate.json (with --gpu: `generate_gpu.json`) and prints a table.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from typing import Any
 
 import click
 
-from benchmarks.rounds import processor
+from benchmarks.common.rounds import processor
 from datagen.core.files import write_json
 from datagen.datasets.spec import GeneratedDataset
 from datagen.generation.shard_generator import ShardGenerator, shard_count, shard_positions
 from datagen.recipes.load import absolute, load_recipe, make_spec
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent / "results"
 WAYS = ("plain loop", "mindgap, 1 actor", "mindgap, 2 actors")
 
 
@@ -214,7 +214,7 @@ def measure_gpu(
     prompts once and pictures beside the next batch. Of the ways only those are run that have one of the `ways`, words
     between commas, in their names, and the plain loop. With `tiny`, the pocket pipeline instead, to try the code.
     """
-    from benchmarks.stable_diffusion import save_random_pipeline
+    from benchmarks.common.stable_diffusion import save_random_pipeline
 
     chosen = [] if tiny else [f"pipeline={save_random_pipeline(root / 'stable-diffusion-1')}"]
     recipe = make_spec(load_recipe("pocket" if tiny else "imagenet100_sd14"), [*chosen, f"steps={steps}"])

@@ -1,6 +1,6 @@
 """Encoded images to normalized 224 px tensors, four ways in turns: PyTorch's ImageNet example, batches of 64.
 
-    python -m benchmarks.input [--cores 2] [--images 512] [--rounds 3] [--out benchmarks/input.json]
+    python -m benchmarks.input [--cores 2] [--images 512] [--rounds 3] [--out benchmarks/results/input.json]
 
 (a) mindgap's input path; (b) torchvision's ImageFolder, (c) Hugging Face datasets, each with a DataLoader of one
 persistent worker process a core; (d) Ray Data's `iter_torch_batches`. (b) to (d) decode and crop with Pillow, as their
@@ -25,8 +25,8 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from benchmarks.photographs import publish_photographs, write_image_folder
-from benchmarks.rounds import rates, summary, table, use_cores, write
+from benchmarks.common.photographs import publish_photographs, write_image_folder
+from benchmarks.common.rounds import rates, summary, table, use_cores, write
 from datagen import pocket
 from trainables.augmentations.apply import Augmenter
 from trainables.input.data import epoch_batches, load_images
@@ -46,7 +46,9 @@ WAYS = {
 @click.option("--images", default=512, show_default=True, help="Photographs to make.")
 @click.option("--rounds", default=3, show_default=True)
 @click.option("--ways", default=",".join(WAYS), show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/input.json"), show_default=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("benchmarks/results/input.json"), show_default=True
+)
 def main(cores: int, images: int, rounds: int, ways: str, out: Path) -> None:
     """Runs all ways in turns on photographs and on pocket images."""
     use_cores(cores)

@@ -1,8 +1,8 @@
 """What each step of the GPU recipe brings: samples a second, hours of a training, share of the card's matrix ceiling.
 
-python -m benchmarks.ladder takes a GPU; it writes `benchmarks/ladder.json` and prints a table in Markdown for each
-network: ResNet-50 with one crop of 224 and eight of 96 px, and TinyViT with the same. `--tiny` runs the same code on
-whatever there is, in seconds, to see that it works. Each rung has what those before it have:
+python -m benchmarks.ladder takes a GPU; it writes `benchmarks/results/ladder.json` and prints a table in Markdown for
+each network: ResNet-50 with one crop of 224 and eight of 96 px, and TinyViT with the same. `--tiny` runs the same code
+on whatever there is, in seconds, to see that it works. Each rung has what those before it have:
 
 - eager float32; bfloat16 by autocast; channels last; torch.compile, layer by layer: views are ready on the device;
 - views on the host, at each step;
@@ -44,7 +44,7 @@ from trainables.spec import TrainingSpec
 from trainables.trunk import layers_of, mixed_precision
 
 IMAGES, EPOCHS = 126_689, 100
-"""Of the training that hours are told of: real ImageNet-100 (papers.md, section 1)."""
+"""Of the training that hours are told of: real ImageNet-100 (docs/papers.md, "Training")."""
 LOSS_BOUND = 0.02
 """bfloat16 has 8 bits of mantissa: a relative error of 0.4 % in each value, of either sign."""
 TINY_LAYERS = ("stem=conv1 bn1 act1 maxpool", "layer1", "layer2", "layer3", "layer4", "head=global_pool fc")
@@ -223,7 +223,9 @@ def _spec(model: str, batch_size: int, rounds: int, **settings: Any) -> Training
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
 @click.option("--batch-size", default=256, show_default=True, type=click.IntRange(2))
 @click.option("--batches", default=8, show_default=True, type=click.IntRange(1), help="Of an epoch.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/ladder.json"), show_default=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("benchmarks/results/ladder.json"), show_default=True
+)
 def main(tiny: bool, rounds: int, batch_size: int, batches: int, out: Path) -> None:
     """Measures, writes the figures, and prints them as tables in Markdown."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

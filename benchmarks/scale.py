@@ -1,6 +1,6 @@
 """Thousands of trials that do nothing, through plan, Ray, MLflow and report: what a trial costs beside its training.
 
-    python -m benchmarks.scale [--trials 5000] [--artifacts 10000] [--out benchmarks/scale.json]
+    python -m benchmarks.scale [--trials 5000] [--artifacts 10000] [--out benchmarks/results/scale.json]
 
 A trial reports one epoch and publishes a model without weights; progress, status and MLflow are told as in a sweep.
 Ray Tune's own cost is measured in the same run, on the same cluster: trials that report once, with processes reused. Of
@@ -177,7 +177,9 @@ def open_with(artifacts: int, store: Store, spec: TrainingSpec) -> float:
 @click.option("--own", default=500, show_default=True, help="Trials of Ray Tune's own to compare with.")
 @click.option("--warmup", default=20, show_default=True, help="Trials that are not counted: processes start.")
 @click.option("--artifacts", default=10000, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/scale.json"), show_default=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("benchmarks/results/scale.json"), show_default=True
+)
 def main(trials: int, own: int, warmup: int, artifacts: int, out: Path) -> None:
     """Measures what many trials cost, writes the figures to a file and prints them as a table."""
     os.environ.pop("MLFLOW_TRACKING_URI", None)

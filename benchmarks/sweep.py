@@ -1,6 +1,6 @@
 """The pocket layer-importance grid four ways in one run: 2 bases and 34 transfers, equal images, epochs and recipe.
 
-    python -m benchmarks.sweep [--epochs 12] [--out benchmarks/sweep.json]
+    python -m benchmarks.sweep [--epochs 12] [--out benchmarks/results/sweep.json]
 
 (a) mindgap; (b) one Ray Tune trial per grid point in a fresh process each, as Ray's documentation writes it; (c) the
 same with reuse_actors=True and the images decoded once a process; (d) a sequential torch script. The synthetic images
@@ -23,7 +23,7 @@ from typing import Any
 
 import click
 
-from benchmarks.plain import PlainTask, train
+from benchmarks.common.plain import PlainTask, train
 from orchestrator.cli.overrides import apply_overrides
 from orchestrator.planning.catalog import load_scale, load_study
 from orchestrator.planning.plan import make_plan
@@ -40,7 +40,9 @@ WAYS = {
 
 @click.group(invoke_without_command=True)
 @click.option("--epochs", default=12, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/sweep.json"), show_default=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("benchmarks/results/sweep.json"), show_default=True
+)
 @click.option("--ways", default=",".join(WAYS), show_default=True, help="Which ways to run, in order.")
 @click.pass_context
 def main(context: click.Context, epochs: int, out: Path, ways: str) -> None:

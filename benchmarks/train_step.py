@@ -1,7 +1,7 @@
 """Samples a second of mindgap's training loop beside a plain torch loop and timm's own, and of the views alone.
 
 All on the same images, interleaved in rounds, in one process. python -m benchmarks.train_step [--full] writes
-`benchmarks/train_step.json` and prints a table in Markdown. The ways:
+`benchmarks/results/train_step.json` and prints a table in Markdown. The ways:
 
 (a) mindgap: `trainables.loop.Cohort.train_epoch`, timers included.
 (b) plain: a torch loop with the same network, optimizer, views and images, and nothing else.
@@ -316,7 +316,9 @@ def machine(device: torch.device) -> dict[str, Any]:
 @click.option("--pictures", default=0, help="Random pictures of --full; by default 32, on a GPU 4096.")
 @click.option("--batch-size", default=0, help="Of --full; by default 16, on a GPU 256.")
 @click.option("--workers", default=0, show_default=True, help="Loader processes of timm's way.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/train_step.json"), show_default=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("benchmarks/results/train_step.json"), show_default=True
+)
 def main(full: bool, rounds: int, pictures: int, batch_size: int, workers: int, out: Path) -> None:
     """Measures, writes the figures, and prints them as tables in Markdown."""
     torch.set_num_threads(1)

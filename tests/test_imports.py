@@ -153,13 +153,15 @@ def test_nothing_but_its_own_scripts_needs_what_made_the_pocket() -> None:
             assert not any(item.startswith("datagen.pocket.making") for item in imported_modules(path)), name
 
 
-@pytest.mark.parametrize("package", [*PACKAGES, "tests"])
+@pytest.mark.parametrize("package", [*PACKAGES, "benchmarks", "tests"])
 def test_no_folder_has_more_files_than_can_be_seen_at_once(package: str) -> None:
     for folder in {path.parent for path in sources(package)}:
         assert len(list(folder.glob("*.py"))) <= MOST_FILES, folder
 
 
-@pytest.mark.parametrize("folder", sorted({p.parent for package in PACKAGES for p in sources(package)}), ids=str)
+@pytest.mark.parametrize(
+    "folder", sorted({p.parent for package in (*PACKAGES, "benchmarks") for p in sources(package)}), ids=str
+)
 def test_every_folder_says_in_five_lines_what_lives_there(folder: Path) -> None:
     text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8")))
     assert text and "Start reading with" in text

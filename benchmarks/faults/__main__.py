@@ -1,6 +1,6 @@
 """Faults injected into a small pocket study: what is lost, what is repeated, and whether the results are the same.
 
-    python -m benchmarks.faults [--kills 20] [--faults driver_killed,worker_killed,...] [--out benchmarks/faults.json]
+    python -m benchmarks.faults [--kills 20] [--faults driver_killed,worker_killed,...] [--out FILE]
 
 After every fault the same command is given again until it ends well. Results are compared with those of a run that
 nothing disturbed, byte for byte: the study's table, and that of its trials but for their seconds. A finished trial
@@ -25,11 +25,11 @@ from pathlib import Path
 
 import click
 
+from benchmarks.common.rounds import processor
 from benchmarks.faults import absences, deaths
 from benchmarks.faults.display import Display
 from benchmarks.faults.study import STUDY, Row
 from benchmarks.faults.suite import Suite
-from benchmarks.rounds import processor
 
 FAULTS: dict[str, Callable[[Suite], Iterator[Row]]] = {
     fault.__name__: fault
@@ -45,7 +45,9 @@ PACKAGES = ("ray", "torch", "mlflow")
 @click.option("--kills", default=20, show_default=True, help="How often the driver is killed.")
 @click.option("--faults", "chosen", help=f"Names, separated by commas; by default all: {', '.join(FAULTS)}.")
 @click.option("--seed", default=0, show_default=True, help="Of the random moments.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/faults.json"), show_default=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("benchmarks/results/faults.json"), show_default=True
+)
 @click.option("--keep", type=click.Path(path_type=Path), help="A new folder, where stores and outputs stay.")
 def main(kills: int, chosen: str | None, seed: int, out: Path, keep: Path | None) -> None:
     """Injects faults and writes what became of them."""

@@ -1,11 +1,11 @@
 """How time and memory grow with trials, images, classes, workers and branches: python -m benchmarks.growth [--tiny].
 
 One axis at a time, about five sizes each, every size in a fresh process: the shortest of a few repetitions, and the
-most memory the process held after the first. Both laws of `benchmarks.laws` are fitted to the larger sizes; the better
-is drawn and used to tell where growth stops, which is an extrapolation.
+most memory the process held after the first. Both laws of `laws.py` are fitted to the larger sizes; the better is drawn
+and used to tell where growth stops, which is an extrapolation.
 
-Writes benchmarks/growth.json, a plot for each axis to benchmarks/growth/, and prints a table in Markdown. Progress
-goes to the standard error. Takes under 8 minutes on two cores.
+Writes `benchmarks/results/growth.json`, a plot for each axis to `benchmarks/results/growth/`, and prints a table in
+Markdown. Progress goes to the standard error. Takes under 8 minutes on two cores.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from typing import Any
 import click
 import psutil
 
-from benchmarks.growth_points import POINTS, TRIALS_A_SEED, peak_megabytes
-from benchmarks.laws import Law, laws
-from benchmarks.rounds import write
+from benchmarks.common.rounds import write
+from benchmarks.growth.laws import Law, laws
+from benchmarks.growth.points import POINTS, TRIALS_A_SEED, peak_megabytes
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1] / "results"
 REPETITIONS = 3
 ENOUGH = 5.0
 """Seconds after which a size is not repeated again: what is this long varies little."""
@@ -41,7 +41,7 @@ class Series:
     """One curve of an axis.
 
     Attributes:
-        point: the function of `growth_points.POINTS`.
+        point: the function of `points.POINTS`.
         label: what is done, for readers.
         sizes: to measure.
         tiny: to try the code with.
@@ -311,7 +311,7 @@ def main(tiny: bool, names: tuple[str, ...], out: Path) -> None:
                 draw(axis, results[axis.name], out / "growth" / f"{axis.name}.png")
     figures = {name: {measured.series.point: _plain(measured) for measured in found} for name, found in results.items()}
     write(out / "growth.json", CORES, ("torch", "numpy", "pyarrow"), {"tiny": tiny}, figures)
-    click.echo(table(results, {name: f"growth/{name}.png" for name in results}))
+    click.echo(table(results, {name: f"results/growth/{name}.png" for name in results}))
 
 
 def _plain(measured: Measured) -> dict[str, Any]:
@@ -326,7 +326,3 @@ def _plain(measured: Measured) -> dict[str, Any]:
         },
         "stops": where_it_stops(measured),
     }
-
-
-if __name__ == "__main__":
-    main()

@@ -83,9 +83,9 @@ def test_the_pictures_of_the_full_size_stay_encoded(tmp_path: Path) -> None:
 
 
 def test_a_benchmarks_tables_replace_the_last_runs_between_their_markers() -> None:
-    readme = "before\n<!-- views -->\nold\n<!-- end of views -->\nafter\n"
-    assert with_tables(readme, "views", "round 1 of 5\n\n| a | b |\n") == (
-        "before\n<!-- views -->\n| a | b |\n<!-- end of views -->\nafter\n"
+    readme = "before\n<!-- augmentations -->\nold\n<!-- end of augmentations -->\nafter\n"
+    assert with_tables(readme, "augmentations", "round 1 of 5\n\n| a | b |\n") == (
+        "before\n<!-- augmentations -->\n| a | b |\n<!-- end of augmentations -->\nafter\n"
     )
     with pytest.raises(ValueError, match="no markers for input"):
         with_tables(readme, "input", "")
@@ -94,7 +94,7 @@ def test_a_benchmarks_tables_replace_the_last_runs_between_their_markers() -> No
 def test_the_readme_has_a_place_for_every_table_that_make_writes() -> None:
     root = ROOT
     names = " ".join(re.findall(r"benchmarks\.tables (.*)", (root / "Makefile").read_text())).split()
-    assert {"views", "faults"} <= set(names)
+    assert {"augmentations", "faults"} <= set(names)
     for name in names:
         with_tables((root / "benchmarks/README.md").read_text(), name, "")
 

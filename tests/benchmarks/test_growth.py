@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import growth, growth_points
-from benchmarks.growth_points import POINTS
-from benchmarks.laws import laws
+from benchmarks.growth import curves, points
+from benchmarks.growth.laws import laws
+from benchmarks.growth.points import POINTS
 
 SIZES = (10, 100, 1000, 10000, 100000)
 
@@ -37,34 +37,34 @@ def test_what_does_not_grow_stops_nowhere() -> None:
     assert all(law.reaches(1) is None for law in laws(SIZES, [16, 8, 4, 2, 1]))
 
 
-def series(**changes: Any) -> growth.Series:
-    return growth.Series(**{"point": "plan", "label": "a plan", "sizes": SIZES, "tiny": (1, 2), **changes})
+def series(**changes: Any) -> curves.Series:
+    return curves.Series(**{"point": "plan", "label": "a plan", "sizes": SIZES, "tiny": (1, 2), **changes})
 
 
-def measured(seconds: list[float], megabytes: list[float], **changes: Any) -> growth.Measured:
-    return growth.Measured(series(**changes), SIZES, tuple(seconds), tuple(megabytes), (9.0,) * 5)
+def measured(seconds: list[float], megabytes: list[float], **changes: Any) -> curves.Measured:
+    return curves.Measured(series(**changes), SIZES, tuple(seconds), tuple(megabytes), (9.0,) * 5)
 
 
 def test_the_first_limit_is_named_with_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(growth, "_limits", lambda: {"this machine": 24e3, "shared memory": 12e3, "files": 1024.0})
+    monkeypatch.setattr(curves, "_limits", lambda: {"this machine": 24e3, "shared memory": 12e3, "files": 1024.0})
     slow = measured([0.001 * size for size in SIZES], [80.0] * 5)
-    assert growth.where_it_stops(slow) == "about 3,600,000 (extrapolated; 1 h of time)"
+    assert curves.where_it_stops(slow) == "about 3,600,000 (extrapolated; 1 h of time)"
     large = measured([0.001 * size for size in SIZES], [80 + 0.2 * size for size in SIZES])
-    assert growth.where_it_stops(large) == "about 120,000 (extrapolated; this machine: 24 GB)"
+    assert curves.where_it_stops(large) == "about 120,000 (extrapolated; this machine: 24 GB)"
     few = measured([0.001 * size for size in SIZES], [80.0] * 5, last=(17, "all there are"))
-    assert growth.where_it_stops(few) == "not reached: 17 are all there are"
-    assert growth.where_it_stops(measured([1.0] * 5, [80.0] * 5)) == "nothing seen"
+    assert curves.where_it_stops(few) == "not reached: 17 are all there are"
+    assert curves.where_it_stops(measured([1.0] * 5, [80.0] * 5)) == "nothing seen"
 
 
 def test_every_curve_has_its_point() -> None:
-    assert {one.point for axis in growth.AXES for one in axis.series} == set(POINTS)
+    assert {one.point for axis in curves.AXES for one in axis.series} == set(POINTS)
 
 
 @pytest.mark.parametrize("point", ["plan", "load", "epoch", "prompts", "sampler", "head", "branches"])
 def test_a_size_is_measured(point: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(growth_points, "EPOCH_IMAGES", 128)
+    monkeypatch.setattr(points, "EPOCH_IMAGES", 128)
     size = {"load": 64, "epoch": 128}.get(point, 2)
-    row = growth.run_point(point, size, tmp_path, 1)
+    row = curves.run_point(point, size, tmp_path, 1)
     assert row["seconds"] > 0 and row["files"] > 0
     if point == "load":  # The megabytes that a node shares: the pixels, and the labels.
         pixels = 64 * 3 * 32 * 32 / 1e6
@@ -74,17 +74,17 @@ def test_a_size_is_measured(point: str, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_an_axis_is_written_drawn_and_tabled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(growth, "AXES", (growth.Axis("classes", "classes", growth.AXES[2].series[:1]),))
-    done = CliRunner().invoke(growth.main, ["--tiny", "--axis", "classes", "--out", str(tmp_path)])
+    monkeypatch.setattr(curves, "AXES", (curves.Axis("classes", "classes", curves.AXES[2].series[:1]),))
+    done = CliRunner().invoke(curves.main, ["--tiny", "--axis", "classes", "--out", str(tmp_path)])
     assert done.exit_code == 0, done.output
     (plot,) = (tmp_path / "growth").iterdir()
     assert plot.read_bytes().startswith(b"\x89PNG") and plot.stat().st_size < 60_000
     found = json.loads((tmp_path / "growth.json").read_text())["results"]["classes"]["prompts"]
     assert found["sizes"] == [2, 4] and set(found["laws"]["seconds"]) == {"power", "linear"}
-    assert f"![time and memory against classes](growth/{plot.name})" in done.output
+    assert f"![time and memory against classes](results/growth/{plot.name})" in done.output
     assert "| prompts and fingerprint of a set | 2 to 4 |" in done.output
 
 
 def test_a_point_that_fails_ends_the_run(tmp_path: Path) -> None:
     with pytest.raises(ChildProcessError, match="absent of 1 failed"):
-        growth.fresh_process("absent", 1, tmp_path, 1)
+        curves.fresh_process("absent", 1, tmp_path, 1)
