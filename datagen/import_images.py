@@ -3,7 +3,7 @@
 The folders are laid out as torchvision's ImageFolder expects: one sub-folder for each class. Oxford-IIIT Pet is taken
 as downloaded (--pets DIR), and validation images in one folder with a list of their classes (--val-labels FILE).
 
-The unit of task is a shard: a Ray Data task reads its files, decodes each to be sure of it, and writes the shard, which
+The unit of work is a shard: a Ray Data task reads its files, decodes each to be sure of it, and writes the shard, which
 gets its final name only when complete. Started again after a kill, the import makes the missing shards only. Nothing is
 published unless every split is whole and has few enough corrupt files.
 
@@ -67,7 +67,7 @@ READERS = 4
 
 
 class ImportFailedError(Exception):
-    """Ray could not do the task; finished shards are kept, so the same command goes on."""
+    """Ray could not do the work; finished shards are kept, so the same command goes on."""
 
 
 def import_shard(row: dict[str, Any], source: Path, folder: Path, class_names: Sequence[str]) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from datagen.recipes.recipe import StyleRecipe
 
 RECIPE = StyleRecipe(
     network=Path("models/adain"),
-    styles=Path("models/generator-by-numbers"),
+    styles=Path("models/painter-by-numbers"),
     hint=(
         "Put vgg_normalised.pth and decoder.pth of naoto0804/pytorch-AdaIN (release v0.0.0) in models/adain, and "
-        "pictures, such as Kaggle's Painter by Numbers, in models/generator-by-numbers."
+        "pictures, such as Kaggle's Painter by Numbers, in models/painter-by-numbers."
     ),
     # The networks' 72 GFLOP take a GPU a millisecond or two; reading a photograph and a painting and writing a PNG
     # would take one process about 20.
