@@ -44,7 +44,7 @@ from trainables.spec import TrainingSpec
 from trainables.trunk import layers_of, mixed_precision
 
 IMAGES, EPOCHS = 126_689, 100
-"""Of the training that hours are told of: real ImageNet-100 (docs/papers.md, "Training")."""
+"""Of the training that hours are told of: real ImageNet-100 (docs/papers.md)."""
 LOSS_BOUND = 0.02
 """bfloat16 has 8 bits of mantissa: a relative error of 0.4 % in each value, of either sign."""
 TINY_LAYERS = ("stem=conv1 bn1 act1 maxpool", "layer1", "layer2", "layer3", "layer4", "head=global_pool fc")

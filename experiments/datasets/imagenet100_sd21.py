@@ -1,7 +1,8 @@
 """ImageNet-100 by Stable Diffusion 2.1 with its default settings (Mind the Gap, Table 4: 40.3 top-1).
 
-The paper names no settings. Code of the same laboratory uses "the model defaults" for this model (papers.md, section
-6), so these are guidance 7.5, 50 steps and 768 pixels squared. The original weights left the hub in 2025; use a copy.
+The paper names no settings. Code of the same laboratory uses "the model defaults" for this model (docs/papers.md,
+"Prompts and images"), so these are guidance 7.5, 50 steps and 768 pixels squared. The original weights left the hub in
+2025; use a copy.
 """
 
 from pathlib import Path

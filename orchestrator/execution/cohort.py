@@ -56,7 +56,7 @@ def train_and_publish(
     if context is None:
         context = DistributedContext(device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     if context.device.type == "cpu":
-        # One process a core with one thread each: two threads were slower than one (reference/pocket.md, Threads).
+        # One process a core with one thread each: two threads were slower than one (docs/cluster.md, "On CPUs").
         torch.set_num_threads(1)
     spec, source = members[0], None
     for needed in stored_needs(spec):

@@ -2,7 +2,7 @@
 
 torchvision's `AugMix` differs from the reference: severity 3 instead of 1, 13 operations instead of 9, and it mixes
 rounded pixels. So the operations are torchvision's and the mixing is here. The loss that the papers report (0.318, near
-that of the plain random crop) shows that the Jensen-Shannon term was off or not counted (papers.md, section 4).
+that of the plain random crop) shows that the Jensen-Shannon term was off or not counted (docs/papers.md).
 """
 
 from __future__ import annotations

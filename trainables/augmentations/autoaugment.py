@@ -1,6 +1,6 @@
 """AutoAugment's ImageNet policy on the whole, centred image (Mind the Gap, Table 2).
 
-The papers' training loss of 0.033 shows that no random crop went before it (papers.md, section 4). The operators are
+The papers' training loss of 0.033 shows that no random crop went before it (docs/papers.md). The operators are
 Pillow's, an image at a time in threads: at 224 px they take 0.4 ms an image, and 0.2 ms to get there and back, where
 torchvision's on tensors take 1.0.
 """

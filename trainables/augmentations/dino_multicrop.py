@@ -1,4 +1,4 @@
-"""DINO's multi-crop with t-ReX's parameters: one global and eight local crops (papers.md, section 1).
+"""DINO's multi-crop with t-ReX's parameters: one global and eight local crops (docs/papers.md).
 
 The operators are Pillow's, as t-ReX's are, on whole batches. They differ from them in the hue, which Pillow turns in
 256 steps and this exactly, and by a level here and there in resizing and blur, which Pillow rounds after each pass.

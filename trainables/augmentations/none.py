@@ -13,7 +13,7 @@ from trainables.spec import TrainingSpec
 
 
 class PlainAugmentation:
-    """Resize 256 and centre crop 224, bilinear, or the same at another size (papers.md, section 1, evaluation).
+    """Resize 256 and centre crop 224, bilinear, or the same at another size (docs/papers.md, "Training").
 
     Below 64 px the margin would cut the objects of data sets made at that size, so there the whole image is kept.
     """

@@ -21,7 +21,7 @@ from trainables.input.pixel_statistics import PixelStatistics
 
 
 def multicrop(size: int, local_size: int, local_crops: int) -> Callable[[Image.Image], list[Image.Image]]:
-    """t-ReX's multi-crop with its parameters (papers.md, section 1): the global crop, then the local ones."""
+    """t-ReX's multi-crop with its parameters (docs/papers.md, "Training"): the global crop, then the local ones."""
     one, other = one_crop(global_crop(size)), one_crop(local_crop(local_size))
     return lambda image: [one(image), *(other(image) for _ in range(local_crops))]
 

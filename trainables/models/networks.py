@@ -178,7 +178,7 @@ def build_layers(
 
 def _timm_network(model: str, classes: int) -> nn.Module:
     """A network of timm's by its name, with its own default initialization."""
-    # t-ReX keeps the last BatchNorm of each block at weight 1 (papers.md, section 1, initialization).
+    # t-ReX keeps the last BatchNorm of each block at weight 1 (docs/papers.md, "Training").
     options = {"zero_init_last": False} if model.startswith("resnet") else {}
     if not timm.is_model(model):
         raise InputError(f"timm has no network {model!r}. {_nearest_network(model)}")

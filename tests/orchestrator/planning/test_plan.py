@@ -195,8 +195,8 @@ def test_sharing_a_trunk_is_estimated_cheaper_than_training_apart(store: Store) 
 
 
 def test_sharing_is_priced_as_counted_by_hand(store: Store) -> None:
-    # Counted in forward passes of the whole network (anchors.md, B.3): 17 trainings without freezing-aware backward are
-    # 51, with it 33.5, on a shared trunk 25.75; a whole training is 3.
+    # Counted in forward passes of the whole network (benchmarks/README.md, "A cohort"): 17 trainings without
+    # freezing-aware backward are 51, with it 33.5, on a shared trunk 25.75; a whole training is 3.
     rates = replace(SCALE.rates, prepared=1e12)
     members = [spec for spec in planned(store).trials if spec.direction == SYNTHETIC_TO_REAL]
     assert members[0].source is not None

@@ -50,7 +50,7 @@ def test_the_layers_have_the_papers_parameter_counts() -> None:
     resnet = counts("resnet50")
     assert [round(count / 1000, 1) for count in (resnet[0], resnet[1], resnet[17])] == [9.5, 75.0, 204.8]
     assert round(sum(resnet[16:]) / 1e6, 2) == 4.67  # what N = 16 trains
-    # 5,083,641 with the linear head (papers.md, section 2); the cosine head has no 37 biases. Layer 17 is one norm.
+    # 5,083,641 with the linear head (docs/papers.md, "Layers"); the cosine head has no 37 biases. Layer 17 is one norm.
     tiny = counts("tiny_vit_5m_224")
     assert sum(tiny) == 5_083_641 - 37
     assert tiny[16] == 640
@@ -182,7 +182,7 @@ def test_the_cosine_classifier_is_cosine_over_temperature() -> None:
 
 
 def test_the_loss_floor_for_100_classes_is_the_papers() -> None:
-    # Simplex: the right class at cosine 1, each other at -1/99; papers.md, section 1, gives 0.0041.
+    # Simplex: the right class at cosine 1, each other at -1/99; docs/papers.md, "Training", gives 0.0041.
     logits = torch.full((1, 100), -1 / 99 / 0.1)
     logits[0, 0] = 1 / 0.1
     floor = torch.nn.functional.cross_entropy(logits, torch.tensor([0]))
