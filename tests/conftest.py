@@ -71,6 +71,12 @@ def image_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def decoded(images: ImageSet) -> torch.Tensor:
+    """The pixels of a small set, [n, 3, height, width] uint8."""
+    assert isinstance(images.images, torch.Tensor)
+    return images.images
+
+
 def real_dataset(image_folders: Path, split: str, name: str = "real") -> RealDataset:
     from datagen.datasets.shards import read_manifest
 

@@ -9,6 +9,7 @@ import torch
 from click.testing import CliRunner
 
 from benchmarks import ladder
+from benchmarks.cohorts import random_images
 from trainables.models import compilation
 
 
@@ -46,7 +47,7 @@ def test_without_a_gpu_no_table_of_one_is_written(tmp_path: Path) -> None:
 
 
 def test_the_operations_of_a_step_are_counted_for_each_image_and_all_its_crops() -> None:
-    images = ladder.random_images(4, 73)
+    images = random_images(4, 73)
     sizes = {"image_size": 64, "local_size": 64}
     one, three = (
         ladder.flops_per_sample(

@@ -212,7 +212,12 @@ def test_large_files_are_read_once_for_their_digest(tmp_path: Path, monkeypatch:
     os.utime(weights, ns=(0, 0))
     first = digests.files_digest(folder)
     read: list[Path] = []
-    monkeypatch.setattr(digests, "file_sha256", lambda path: read.append(path) or hashlib.sha256().hexdigest())
+
+    def file_sha256(path: Path) -> str:
+        read.append(path)
+        return hashlib.sha256().hexdigest()
+
+    monkeypatch.setattr(digests, "file_sha256", file_sha256)
     digests.files_digest.cache_clear()
     digests.files_digest(folder)
     assert read == [config]

@@ -104,7 +104,7 @@ def test_the_report_shows_the_papers_table_and_says_pocket(first_run: tuple[Path
 def test_a_table_is_computed_from_the_last_epochs_in_the_store(first_run: tuple[Path, str]) -> None:
     rows = pd.read_csv(first_run[0] / "studies/layer_importance/pocket/trials.csv")
     for row in rows.itertuples():
-        history = json.loads((first_run[0] / "models" / row.fingerprint / "model.json").read_text())["history"]
+        history = json.loads((first_run[0] / "models" / str(row.fingerprint) / "model.json").read_text())["history"]
         top1 = pd.Series([epoch["top1"] for epoch in history[-5:]])
         assert row.top1_mean == pytest.approx(top1.mean())
         assert row.top1_std == pytest.approx(top1.std(ddof=0))

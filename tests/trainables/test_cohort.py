@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -293,7 +294,7 @@ def test_batchnorm_by_the_batch_leaves_no_trace(
     assert [row["top1"] for row in plain.history] != [row["top1"] for row in other.history]
 
 
-def evaluated(spec: TrainingSpec, train_images: ImageSet, validation_images: ImageSet, **changes: str) -> Trained:
+def evaluated(spec: TrainingSpec, train_images: ImageSet, validation_images: ImageSet, **changes: Any) -> Trained:
     changed = replace(spec, normalization="batchnorm_train", **changes)
     return train_cohort([changed], train_images, validation_images)[0]
 

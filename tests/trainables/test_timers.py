@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,7 +49,7 @@ class DeviceMark:
 
 def test_a_lap_counts_from_the_one_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter([0.0, 1.0, 3.0, 100.0, 104.0, 104.5])
-    monkeypatch.setattr(timers.time, "perf_counter", lambda: next(now))
+    monkeypatch.setattr(time, "perf_counter", lambda: next(now))
     watch = Timers(torch.device("cpu"))
     watch.start()
     watch.lap("data")

@@ -15,7 +15,7 @@ from datagen.core.errors import InputError
 from datagen.datasets import pixel_statistics as statistics
 from datagen.datasets.pixel_statistics import STATISTICS, ChannelSums, dataset_statistics, sums_of
 from datagen.datasets.shards import publish_dataset
-from tests.conftest import CLASSES, noisy_rows
+from tests.conftest import CLASSES, decoded, noisy_rows
 from trainables.input.data import ImageSet
 from trainables.input.pixel_statistics import statistics_of
 from trainables.loop import train_cohort
@@ -105,7 +105,7 @@ def test_exact_normalization_has_two_readings(
     base_spec: TrainingSpec, train_images: ImageSet, validation_images: ImageSet, image_folders: Path
 ) -> None:
     spec = replace(base_spec, normalization="exact", epochs=1, warmup_epochs=0)
-    dark = ImageSet(validation_images.images // 2, validation_images.labels)  # type: ignore[operator]
+    dark = ImageSet(decoded(validation_images) // 2, validation_images.labels)
     own = train_cohort([spec], train_images, dark)[0]
     training = train_cohort([replace(spec, exact_statistics="training")], train_images, dark)[0]
     assert all(torch.equal(own.state[key], training.state[key]) for key in own.state)

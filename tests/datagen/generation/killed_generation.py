@@ -25,6 +25,7 @@ from datagen import pocket
 from datagen.datasets.shards import MANIFEST, read_manifest
 from datagen.datasets.spec import DerivedDataset, GeneratedDataset
 from datagen.generation import engine as generation
+from datagen.generation.shard_generator import ShardGenerator
 
 
 def small_spec() -> GeneratedDataset:
@@ -54,7 +55,7 @@ def checksums(folder: Path) -> dict[str, str]:
 def main(folder: Path, kills: int) -> dict[str, Any]:
     """Kills until there were `kills`, starting a new set whenever one is finished; then lets the last one finish."""
     spec, chance = small_spec(), random.Random(0)
-    generator = generation.ShardGenerator(spec, folder, "cpu")
+    generator = ShardGenerator(spec, folder, "cpu")
 
     def draw_here(
         spec: DerivedDataset, folder: Path, missing: Sequence[int], *others: Any
@@ -70,8 +71,13 @@ def main(folder: Path, kills: int) -> dict[str, Any]:
         child = os.fork()
         if child == 0:
             fsync = os.fsync
+
             # A write takes a hundredth of the time that drawing takes; slowed down, it is hit as often.
-            os.fsync = lambda file: (time.sleep(0.03), fsync(file))[1]
+            def slowly(fd: Any) -> None:
+                time.sleep(0.03)
+                fsync(fd)
+
+            os.fsync = slowly
             try:
                 generation.generate(spec, folder, workers=1)
             finally:

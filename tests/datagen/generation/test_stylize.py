@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from datagen import pocket
@@ -66,13 +68,22 @@ def test_pixels_do_not_depend_on_what_is_drawn_beside_them_or_in_which_order(
     assert again == [drawn[row] for row in order]
 
 
+def noting(seen: set[torch.Size], step: Callable[..., Any]) -> Callable[..., Any]:
+    """The step of a network, which keeps the shapes that it is given."""
+
+    def noted(network: StyleTransfer, images: torch.Tensor, *others: Any) -> Any:
+        seen.add(images.shape)
+        return step(network, images, *others)
+
+    return noted
+
+
 def test_on_a_cpu_the_network_sees_batches_of_one_size_only(
     spec: StylizedDataset, image_folders: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = set()
-    encode = StyleTransfer.statistics, StyleTransfer.forward
-    monkeypatch.setattr(StyleTransfer, "statistics", lambda net, x: seen.add(x.shape) or encode[0](net, x))
-    monkeypatch.setattr(StyleTransfer, "forward", lambda net, x, *rest: seen.add(x.shape) or encode[1](net, x, *rest))
+    seen = set[torch.Size]()
+    for name in ("statistics", "forward"):
+        monkeypatch.setattr(StyleTransfer, name, noting(seen, getattr(StyleTransfer, name)))
     generator = StyleGenerator(spec, "cpu", image_folders / "train")
     for rows in ([0], range(1, 4), range(48)):
         generator.draw(rows)
@@ -164,12 +175,13 @@ def test_each_mistake_is_one_sentence(spec: StylizedDataset, image_folders: Path
     source = image_folders / "train"
     (tmp_path / "bare").mkdir()
     saved(tmp_path / "tiny/a.png", 1, (9, 9))
-    for changes, complaint in [
+    mistakes: list[tuple[dict[str, Any], str]] = [
         ({"styles_folder": tmp_path / "none"}, "There is no folder"),
         ({"styles_folder": tmp_path / "bare"}, "There are no style pictures in"),
         ({"styles_folder": tmp_path / "tiny"}, r"a.png \(only 9 x 9 pixels\). Pictures must have 32 pixels or more"),
         ({"network_folder": tmp_path / "bare"}, "Put the style-transfer network there"),
-    ]:
+    ]
+    for changes, complaint in mistakes:
         with pytest.raises(InputError, match=complaint):
             StyleGenerator(replace(spec, **changes), "cpu", source).draw([0])
     with pytest.raises(InputError, match="is not a data set"):

@@ -55,7 +55,8 @@ def test_each_style_makes_its_prompt(style: str, prompt: str) -> None:
 
 def test_imagenet100_and_the_pocket_classes_have_hypernyms_without_wordnet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(FOLDER_VARIABLE, "/nowhere")
-    assert all(hypernym(item.wordnet_id) for item in (*IMAGENET100, *POCKET))
+    ids = [*(item.wordnet_id for item in IMAGENET100), *(item.wordnet_id for item in POCKET)]
+    assert all(hypernym(wordnet_id) for wordnet_id in ids)
     assert hypernym("n03594734") == "trouser"  # the first of two
 
 

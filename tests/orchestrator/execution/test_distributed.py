@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.multiprocessing as multiprocessing
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.multiprocessing.spawn import spawn
 
 from datagen.core.errors import InputError
 from tests.conftest import real_dataset
@@ -64,9 +64,9 @@ def train(rank: int, size: int, folder: Path, out: Path) -> None:
     results = {}
     for name, changes in KINDS.items():
         spec = replace(base, **changes)
-        (whole,) = train_cohort([spec], *images, world=DistributedContext(rank, size))
+        (whole,) = train_cohort([spec], *images, context=DistributedContext(rank, size))
         transfer = replace(spec, source=spec, frozen_layers=2)
-        (above,) = train_cohort([transfer], *images, whole.state, world=DistributedContext(rank, size))
+        (above,) = train_cohort([transfer], *images, whole.state, context=DistributedContext(rank, size))
         results[name] = {"whole": whole.history, "transfer": above.history}
         save_file(above.state, out / f"{name}-{rank}.safetensors")
     if rank == 0:
@@ -83,7 +83,7 @@ def outputs(image_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> di
     folders = {}
     for size in (1, 2):
         folders[size] = tmp_path_factory.mktemp(f"workers{size}")
-        multiprocessing.spawn(train, args=(size, image_folders, folders[size]), nprocs=size)
+        spawn(train, args=(size, image_folders, folders[size]), nprocs=size)
     return folders
 
 

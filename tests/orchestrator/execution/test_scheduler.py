@@ -39,6 +39,10 @@ class Told:
     def task_split(self, task: Task, pieces: Any, reason: str) -> None:
         self.lines.append(f"{task.title} as {', '.join(piece.title for piece in pieces)}: {reason}")
 
+    def tasks_added(self, tasks: Any) -> None: ...
+
+    def task_stopped(self, task: Task, epoch: int) -> None: ...
+
     def task_ended(self, task: Task, failure: str | None) -> None:
         self.lines.append(f"{task.title} {failure or 'done'}")
 

@@ -73,6 +73,10 @@ class Log:
     def task_split(self, task: Task, pieces: Any, reason: str) -> None:
         self.lines.append(f"split: {reason}")
 
+    def tasks_added(self, tasks: Any) -> None: ...
+
+    def task_stopped(self, task: Task, epoch: int) -> None: ...
+
     def task_ended(self, task: Task, failure: str | None) -> None:
         self.failures.append(failure)
 
@@ -136,7 +140,7 @@ def too_many_branches(config: dict[str, Any]) -> None:
             raise ValueError("poison")
         step(self, *arguments)
 
-    loop.Cohort.train_epoch, Branch.step = limited, poisoned  # type: ignore[method-assign]
+    loop.Cohort.train_epoch, Branch.step = limited, poisoned  # type: ignore[method-assign, assignment]
     try:
         mindgap_task(config)
     finally:
@@ -236,7 +240,7 @@ def test_many_short_works_share_few_processes_and_leave_nothing_behind(
 
 
 def test_the_first_ctrl_c_ends_a_run_after_the_running_epoch(spec: TrainingSpec, here: Cluster, tmp_path: Path) -> None:
-    store, said = Store(tmp_path / "store").open(), []
+    store, said = Store(tmp_path / "store").open(), list[str]()
 
     class Impatient(Log):
         def task_progressed(self, task: Task, progress: Any) -> None:
@@ -290,7 +294,7 @@ def test_a_work_during_which_the_store_was_away_is_tried_again_whatever_came_of_
     monkeypatch.setattr(tune, "report", lambda metrics: told.append(metrics["report"]))
     task = Task("cohort", (spec,), frozenset(), 1.0)
     with pytest.raises(type(raised) if raised else FileNotFoundError):  # So that Tune replaces the process.
-        mindgap_task({"task": task, "resources": Resources(store.root, 1)})
+        mindgap_task({"task": task, "resources": Resources(str(store.root), 1)})
     assert [(failure.kind, failure.reason) for failure in told] == [(FailureKind.LOST, "its store is away")]
 
 

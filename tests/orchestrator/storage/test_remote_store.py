@@ -18,6 +18,7 @@ from datagen.core.errors import InputError
 from datagen.datasets.shards import MANIFEST
 from datagen.datasets.spec import GeneratedDataset
 from datagen.generation import engine as generation
+from datagen.generation.shard_generator import ShardGenerator
 from orchestrator.storage import lock, remote_store
 from orchestrator.storage.cache import process_name, remove_leftovers
 from orchestrator.storage.lock import BucketLock, Owner, owned, this_process
@@ -165,7 +166,7 @@ def test_shards_that_several_machines_draw_become_one_set(
         for shard in missing:
             monkeypatch.setenv("MINDGAP_CACHE", str(tmp_path / f"machine {shard}"))
             remote_store._remote.cache_clear()
-            generator = generation.ShardGenerator(spec, folder / "not here", "cpu", shared=others[-1])
+            generator = ShardGenerator(spec, folder / "not here", "cpu", shared=others[-1])
             yield shard, json.loads(generator({"shard": [shard]})["result"][0])
 
     monkeypatch.setattr(generation, "_draw_missing", on_other_machines)

@@ -236,7 +236,12 @@ def test_a_tracking_address_that_mlflow_does_not_know_is_refused(store: Store, m
 def test_every_number_of_an_epoch_is_logged_and_every_axis_is_a_parameter(store: Store) -> None:
     plan = small_plan(store)
     task = next(item for item in plan.tasks() if item.members)
-    row = {**epoch(1), "system/gpu_power_usage_watts": 250.0, "timings": {"data": 0.5, "forward": 1.5}, "odd": math.nan}
+    row: dict[str, Any] = {
+        **epoch(1),
+        "system/gpu_power_usage_watts": 250.0,
+        "timings": {"data": 0.5, "forward": 1.5},
+        "odd": math.nan,
+    }
     with Tracker(plan, store) as tracker:
         tracker.task_progressed(task, EpochReport(1, 3, {task.members[0].fingerprint: row}))
     assert tracker.lost == []
@@ -373,7 +378,7 @@ def secure_server(store: Store, certificate: tuple[Path, Path], monkeypatch: pyt
     from mlflow.server import app
     from werkzeug.serving import make_server
 
-    server = make_server("127.0.0.1", 0, app, threaded=True, ssl_context=tuple(map(str, certificate)))
+    server = make_server("127.0.0.1", 0, app, threaded=True, ssl_context=(str(certificate[0]), str(certificate[1])))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     uri = f"https://127.0.0.1:{server.server_port}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)

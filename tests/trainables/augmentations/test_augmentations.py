@@ -11,6 +11,7 @@ from scipy.stats import ks_2samp
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.v2 import functional
 
+from tests.conftest import decoded
 from trainables.augmentations.apply import AUGMENTATION_CLASSES, Augmenter, evaluation_view
 from trainables.augmentations.augmix import mixed
 from trainables.augmentations.operators.crops import CROP_UNIFORMS, crop_boxes, enlarged_crops
@@ -58,9 +59,9 @@ def test_a_view_has_the_networks_size_whatever_the_image(name: str, base_spec: T
 def test_a_sample_looks_the_same_in_any_batch(name: str, base_spec: TrainingSpec, train_images: ImageSet) -> None:
     spec = replace(base_spec, augmentation=name, local_size=16, local_crops=2)
     positions = torch.tensor([3, 9, 4])
-    together = made(spec, train_images.images[positions], positions)
+    together = made(spec, decoded(train_images)[positions], positions)
     for row, position in enumerate(positions):
-        alone = made(spec, train_images.images[position][None], position[None])
+        alone = made(spec, decoded(train_images)[position][None], position[None])
         for group, own in zip(together, alone, strict=True):
             assert torch.equal(own, group[row::3])
 
@@ -70,7 +71,7 @@ def test_a_sample_looks_different_in_another_epoch_or_for_another_seed(
     name: str, base_spec: TrainingSpec, train_images: ImageSet
 ) -> None:
     spec = replace(base_spec, augmentation=name, local_size=16)
-    images, positions = train_images.images[:6], torch.arange(6)
+    images, positions = decoded(train_images)[:6], torch.arange(6)
     first = made(spec, images, positions)[0]
     assert not torch.equal(first, made(spec, images, positions, epoch=2)[0])
     assert not torch.equal(first, made(replace(spec, seed=1), images, positions)[0])
@@ -81,7 +82,7 @@ def test_views_leave_torchs_random_state_alone(name: str, base_spec: TrainingSpe
     torch.manual_seed(1)
     expected = torch.rand(1)
     torch.manual_seed(1)
-    made(replace(base_spec, augmentation=name, local_size=16), train_images.images[:2], torch.arange(2))
+    made(replace(base_spec, augmentation=name, local_size=16), decoded(train_images)[:2], torch.arange(2))
     assert torch.equal(torch.rand(1), expected)
 
 
@@ -89,13 +90,13 @@ def test_multicrop_is_one_global_and_eight_local_crops_in_passes_of_their_own(
     base_spec: TrainingSpec, train_images: ImageSet
 ) -> None:
     spec = replace(base_spec, augmentation="dino_multicrop", image_size=224)
-    groups = made(spec, train_images.images[:2], torch.arange(2))
+    groups = made(spec, decoded(train_images)[:2], torch.arange(2))
     assert [tuple(group.shape) for group in groups] == [(2, 3, 224, 224), (16, 3, 96, 96)]
 
 
 def test_an_image_of_the_right_size_is_evaluated_untouched(base_spec: TrainingSpec, train_images: ImageSet) -> None:
-    shown = evaluation_view(train_images.images[:3], base_spec, IMAGENET)
-    assert torch.equal(shown, IMAGENET.normalized(train_images.images[:3]))
+    shown = evaluation_view(decoded(train_images)[:3], base_spec, IMAGENET)
+    assert torch.equal(shown, IMAGENET.normalized(decoded(train_images)[:3]))
 
 
 def test_normalization_is_imagenets() -> None:
@@ -107,11 +108,11 @@ def test_normalization_is_imagenets() -> None:
 
 
 def test_exact_statistics_are_numpys(train_images: ImageSet) -> None:
-    found = pixel_statistics(train_images.images)
-    pixels = train_images.images.numpy() / 255
+    found = pixel_statistics(decoded(train_images))
+    pixels = decoded(train_images).numpy() / 255
     np.testing.assert_allclose(found.mean, pixels.mean((0, 2, 3)), rtol=1e-12)
     np.testing.assert_allclose(found.std, pixels.std((0, 2, 3)), rtol=1e-12)
-    exact = found.normalized(train_images.images)
+    exact = found.normalized(decoded(train_images))
     assert exact.mean().abs() < 1e-5
     assert abs(exact.std() - 1) < 1e-3
 
@@ -160,7 +161,7 @@ def test_fractals_are_drawn_from_their_number_and_are_all_different() -> None:
 
 
 def test_batched_crops_are_torchvisions(train_images: ImageSet) -> None:
-    images = train_images.images[:6]
+    images = decoded(train_images)[:6]
     boxes = torch.tensor(
         [[0, 0, 32, 32], [3, 5, 20, 27], [31, 31, 1, 1], [0, 12, 32, 20], [7, 0, 9, 32], [1, 1, 30, 30]]
     )

@@ -13,7 +13,7 @@ import torch
 from datagen.core.errors import InputError
 from datagen.datasets.shards import ImageRow, publish_dataset
 from orchestrator.execution.cohort import check_shards
-from tests.conftest import CLASSES, noisy_rows, png
+from tests.conftest import CLASSES, decoded, noisy_rows, png
 from trainables.input import shared_memory, threads
 from trainables.input.data import EncodedImages, ImageSet, epoch_batches, fraction_subset, load_images, steps_per_epoch
 from trainables.input.threads import in_threads
@@ -24,14 +24,14 @@ LABELS = torch.arange(4).repeat(64)
 
 
 def test_images_are_decoded_to_rgb_in_order(train_images: ImageSet) -> None:
-    assert train_images.images.shape == (48, 3, 32, 32)
+    assert decoded(train_images).shape == (48, 3, 32, 32)
     assert train_images.labels[:6].tolist() == [0, 1, 2, 0, 1, 2]
 
 
 def test_a_grey_image_has_three_equal_channels(tmp_path: Path) -> None:
     row = ImageRow(png(np.arange(64, dtype=np.uint8).reshape(8, 8)), "a/0.png", 0, "a", 0)
     publish_dataset(tmp_path, [[row]], split="train", class_names=("a",), description={})
-    images = load_images(tmp_path).images
+    images = decoded(load_images(tmp_path))
     assert torch.equal(images[0, 0], images[0, 2])
 
 
@@ -100,7 +100,7 @@ def test_a_set_above_the_limit_stays_encoded_with_the_same_pixels(
     encoded = load_images(image_folders / "train")
     assert isinstance(encoded.images, EncodedImages)
     positions = torch.tensor([47, 0, 13])
-    assert torch.equal(torch.stack(encoded.images[positions]), train_images.images[positions])
+    assert torch.equal(torch.stack(encoded.images[positions]), decoded(train_images)[positions])
     assert torch.equal(encoded.labels, train_images.labels)
 
 

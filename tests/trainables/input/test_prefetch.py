@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 import pytest
@@ -128,9 +128,14 @@ def test_on_a_gpu_the_step_waits_for_its_batch_and_keeps_its_memory_and_the_host
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     notes: list[tuple[str, object]] = []
-    current, entered = Stream(notes), []
+    current, entered = Stream(notes), list[object]()
+
+    def enter(stream: object) -> AbstractContextManager[None]:
+        entered.append(stream)
+        return nullcontext()
+
     monkeypatch.setattr(torch.cuda, "Stream", lambda device: Stream(notes))
-    monkeypatch.setattr(torch.cuda, "stream", lambda stream: entered.append(stream) or nullcontext())
+    monkeypatch.setattr(torch.cuda, "stream", enter)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: current)
     monkeypatch.setattr(torch.Tensor, "record_stream", lambda tensor, stream: notes.append(("kept for", stream)))
 

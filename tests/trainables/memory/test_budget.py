@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from ray import tune
 from safetensors.torch import load_file
 
 from orchestrator.execution import worker
@@ -215,7 +216,7 @@ def test_a_cohort_that_does_not_fit_goes_on_in_three_pieces_with_equal_results(
     limit = max(need.peak(part) for part in partition(members, 3, branch_layers))
     monkeypatch.setattr(memory, "meter_of", lambda device, share: FakeMemory(int(limit / HEADROOM) + 1, step=1000))
     reports: list[Any] = []
-    monkeypatch.setattr(worker.tune, "report", lambda told: reports.append(told["report"]))
+    monkeypatch.setattr(tune, "report", lambda told: reports.append(told["report"]))
     scheduler = Scheduler([Task("the cohort", tuple(members), frozenset(), 1.0)], 1, [])
     for number in range(10):
         task = scheduler.next_ready(str(number))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch._dynamo.backends.debugging import aot_eager
 
+from tests.conftest import decoded
 from trainables.input.data import ImageSet
 from trainables.loop import train_cohort
 from trainables.models import compilation
@@ -44,7 +45,7 @@ def test_compiled_and_plain_trainings_agree_within_the_bound_and_share_code(
 
     monkeypatch.setattr(compilation, "BACKEND", counted)
     base = replace(base_spec, model="test_resnet", layers=LAYERS, epochs=1, warmup_epochs=0)
-    source, images = layers_of(base).timm_state(), ImageSet(train_images.images[:32], train_images.labels[:32])
+    source, images = layers_of(base).timm_state(), ImageSet(decoded(train_images)[:32], train_images.labels[:32])
     members = [replace(base, source=base, frozen_layers=depth) for depth in (3, 4)]
     plain, compiled = (
         train_cohort([replace(one, compile=compiles) for one in members], images, images, source)
