@@ -52,7 +52,7 @@ OURS = [command for command in COMMANDS if command.startswith("python -m ") and 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A user's folder: a store, the guide's files, and pictures and weights where the pages write DIR, FOLDER and FILE."""
+    """A user's folder: a store, the guide's files, and what the pages call DIR and FOLDER."""
     folder = tmp_path_factory.mktemp("user")
     for name, code in re.findall(r"```python\n# (\w+\.py)\n(.*?)```", TEXT["docs/guide.md"], flags=re.DOTALL):
         (folder / name).write_text(code)

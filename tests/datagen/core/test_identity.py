@@ -84,7 +84,7 @@ def test_an_integer_given_for_a_float_is_the_same() -> None:
 
 
 def test_numbers_of_numpy_and_fractions_are_the_same_as_pythons() -> None:
-    assert replace(BASE, epochs=np.int64(20), fraction=Fraction(1, 8)) == replace(BASE, epochs=20, fraction=0.125)
+    assert replace(BASE, epochs=np.int64(20), fraction=Fraction(1, 8)) == replace(BASE, epochs=20, fraction=0.125)  # type: ignore[arg-type]
     assert repr(replace(BASE, fraction=np.float64(0.5)).fraction) == "0.5"
 
 
