@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from datagen.core.digests import file_digest
-from datagen.core.errors import InputError
+from datagen.core.errors import InputError, said_of
+from datagen.core.identity import Allowed, shown
+from datagen.core.settings import Setting, Settings, plain_name, take
 from datagen.datasets.shards import MANIFEST, read_manifest
 from datagen.datasets.spec import (
     DatasetSpec,
     DerivedDataset,
-    GeneratedDataset,
     MixedDataset,
-    OracleDataset,
     RealDataset,
     StylizedDataset,
 )
 from datagen.recipes.recipe import DiffusionRecipe, StyleRecipe
+from datagen.recipes.settings import TEXT_TO_IMAGE, named_classes, settings_of_method
+from orchestrator.papers import checked_data_set
+from orchestrator.settings import DATA_CHOICES, DEFAULT_GENERATOR, GENERATION, GENERATION_OF_POINT, START, TRAINING
 from trainables.direction import MIXED, REAL, SYNTHETIC, Direction
 from trainables.spec import TrainingSpec
 
-DEFAULT_GENERATOR = "default"
 TRANSFER_ONLY = ("frozen_layers", "fraction")
 """Settings of a transfer that its base does not share: a base has nothing frozen and sees all its images."""
-GENERATION_SETTINGS = {f.name for spec in (GeneratedDataset, OracleDataset) for f in fields(spec)} | {"prompt_style"}
-TRAINING_SETTINGS = {f.name for f in fields(TrainingSpec)}
-DATA_CHOICES = ("generator", "stylized", "real_share")
-"""Keys of a point that say which data sets are meant, beside the settings of generated ones."""
-START = "start"
-"""Key of a point: "pretrained" starts from the scale's pretrained weights, "random" from none."""
-STARTS = ("random", "pretrained")
+SPLITS = ("train", "validation")
 
 
 @dataclass(frozen=True)
@@ -45,6 +41,9 @@ class Rates:
         startup: seconds until the first task begins.
         machine: where they were measured.
         made: how many times as fast as their recipes' rates data sets are made here, as far as that is known.
+
+    Raises:
+        InputError: a speed is no number above 0.
     """
 
     trained: float
@@ -53,6 +52,10 @@ class Rates:
     machine: str
     made: float = 1.0
 
+    def __post_init__(self) -> None:
+        with said_of("The rates"):
+            take(self, _RATES)
+
 
 @dataclass(frozen=True)
 class Pretrained:
@@ -60,6 +63,17 @@ class Pretrained:
 
     file: Path
     hint: str
+
+    def __post_init__(self) -> None:
+        with said_of("The pretrained weights"):
+            take(self, (Setting("file", Path), Setting("hint", str)))
+
+
+_FASTER_THAN_NOTHING = Allowed(above=0)
+_RATES = (
+    *(Setting(name, float, _FASTER_THAN_NOTHING) for name in ("trained", "prepared", "made")),
+    *(Setting("startup", float, Allowed(minimum=0)), Setting("machine", str)),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +93,10 @@ class Scale:
         expected_images: how many images each split has, for a plan before they are imported.
         import_hint: how to get the real images.
         published: the data set's name in the papers' tables, if it is one of theirs.
+        generation: settings of all generated sets; they replace the generators' own.
+
+    Raises:
+        InputError: a setting is unknown or a value is not allowed, there is no default generator, or classes are none.
     """
 
     name: str
@@ -94,8 +112,15 @@ class Scale:
     import_hint: str = ""
     published: str | None = None
     generation: Mapping[str, Any] = field(default_factory=dict)
-    """Settings of all generated sets, given by the user; they replace the generators' own."""
     _made: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        with said_of(f"The scale {self.name}" if isinstance(self.name, str) else "The scale"):
+            take(self, _SCALE)
+            checked_data_set(self.published)
+            for name, check in _PARTS.items():
+                with said_of(name):
+                    object.__setattr__(self, name, check(getattr(self, name)))
 
     def with_settings(self, generation: Mapping[str, Any], recipe: Mapping[str, Any]) -> Scale:
         """The same scale with some settings replaced."""
@@ -168,8 +193,8 @@ class Scale:
         Raises:
             InputError: the direction is none.
         """
-        settings = {key: value for key, value in point.items() if key in TRAINING_SETTINGS}
-        choices = {key: value for key, value in point.items() if key in DATA_CHOICES or key in GENERATION_SETTINGS}
+        settings = {key: value for key, value in point.items() if key in TRAINING}
+        choices = {key: value for key, value in point.items() if key in DATA_CHOICES or key in GENERATION_OF_POINT}
         if point.get(START) == "pretrained" and self.pretrained is not None:
             file = self.pretrained.file
             settings |= {"initial_weights": file_digest(file), "initial_weights_file": file}
@@ -221,11 +246,14 @@ class Scale:
 
     def _synthetic(self, choices: Mapping[str, Any]) -> DatasetSpec:
         name = choices.get("generator", DEFAULT_GENERATOR)
-        settings = {key: value for key, value in choices.items() if key in GENERATION_SETTINGS}
+        settings = {key: value for key, value in choices.items() if key in GENERATION_OF_POINT}
         label = point_label({key: value for key, value in choices.items() if key in {"generator", *settings}})
         recipe = self.generators[name]
-        source = None if recipe.method == "text_to_image" else self.dataset(REAL)
-        return recipe.spec(SYNTHETIC, self.classes, source, label=label, **{**self.generation, **settings})
+        source = None if recipe.method == TEXT_TO_IMAGE else self.dataset(REAL)
+        # What another of the scale's generators takes, such as an oracle's strength, is left aside.
+        own = settings_of_method(recipe.method)
+        given = {key: value for key, value in {**self.generation, **settings}.items() if key in own}
+        return recipe.spec(SYNTHETIC, self.classes, source, label=label, **given)
 
 
 def point_label(values: Mapping[str, Any]) -> str:
@@ -239,3 +267,36 @@ def _word(key: str, value: Any) -> str:
     if isinstance(value, str):
         return value
     return f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
+
+
+_SCALE = (
+    *(Setting("name", str, meaning=plain_name), Setting("summary", str), Setting("images", Path)),
+    *(Setting("rates", Rates), Setting("style", StyleRecipe | None), Setting("pretrained", Pretrained | None)),
+    *(Setting("import_hint", str), Setting("published", str | None)),
+)
+
+
+def _checked_generators(generators: Any) -> dict[str, DiffusionRecipe]:
+    if not isinstance(generators, Mapping) or DEFAULT_GENERATOR not in generators:
+        raise InputError(f"Generators are a dictionary with {DEFAULT_GENERATOR!r} in it, not {shown(generators)}.")
+    for name, recipe in generators.items():
+        if not isinstance(name, str) or plain_name(name) != name or not isinstance(recipe, DiffusionRecipe):
+            raise InputError(f"A generator is a name with a DiffusionRecipe, not {shown(name)} with {shown(recipe)}.")
+    return dict(generators)
+
+
+def _checked_counts(counts: Any) -> dict[str, int]:
+    table = Settings({split: Setting(split, int, Allowed(minimum=1)) for split in SPLITS})
+    checked = table.checked(counts)
+    if absent := [split for split in SPLITS if split not in checked]:
+        raise InputError(f"It does not say how many images {absent[0]} has.")
+    return checked
+
+
+_PARTS: Mapping[str, Callable[[Any], Any]] = {
+    "classes": named_classes,
+    "generators": _checked_generators,
+    "expected_images": _checked_counts,
+    "recipe": TRAINING.checked,
+    "generation": GENERATION.checked,
+}

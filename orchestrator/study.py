@@ -2,75 +2,73 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
+from datagen.core.errors import InputError, said_of
+from datagen.core.identity import Allowed, shown
+from datagen.core.settings import Setting, nearest, plain_name, take
+from orchestrator.axes import Axes, Drop, Point, checked_axes, checked_point, names_of, product
+from orchestrator.claims.checks import Claim
+from orchestrator.papers import checked_table, checked_variant
 from orchestrator.scale import TRANSFER_ONLY, Scale
+from orchestrator.search_space import Range, Search
+from orchestrator.settings import DIRECTION, POINT
 from trainables.direction import Direction
 from trainables.spec import TrainingSpec
 
-if TYPE_CHECKING:
-    from orchestrator.claims.kinds import Claim
+__all__ = ["Drop", "Figure", "Point", "Range", "Search", "Study", "Trial"]
 
-Point = Mapping[str, Any]
-"""A point of a grid: "direction", as text, and settings."""
+KINDS = ("curves", "bars", "effects", "pareto")
 
 
-class Drop(NamedTuple):
-    """Points that a grid leaves out, and the reason, a phrase that follows "dropped:"."""
-
-    reason: str
-    drops: Callable[[Point], bool]
-
-
-class Figure(NamedTuple):
+@dataclass(frozen=True)
+class Figure:
     """How a study is drawn.
 
     Attributes:
-        kind: "curves" (top-1 against `axis`), "bars" (a group of bars for each value of `axis`), or "pareto".
-        axis: the axis from left to right.
+        kind: "curves" (top-1 against `axis`, whose values are numbers), "bars" (a group of bars for each value of
+            `axis`), "effects" (a panel for each axis), or "pareto".
+        axis: the axis from left to right; of "pareto" real_images.
         series: the axis whose values are told apart by colour.
         baselines: whether trainings from scratch on all images of a kind are drawn as lines across.
         logarithmic: whether the axis is drawn and fitted in log2, as data reductions are.
+
+    Raises:
+        InputError: there is no such kind, or an axis is no setting.
     """
 
     kind: str
     axis: str
-    series: str = "direction"
+    series: str = DIRECTION
     baselines: bool = True
     logarithmic: bool = False
 
+    def __post_init__(self) -> None:
+        with said_of("The figure"):
+            take(self, _FIGURE)
+            for name in ("axis", "series"):
+                if (given := getattr(self, name)) != REAL_IMAGES:
+                    object.__setattr__(self, name, POINT.named(given).key)
+            if self.kind == "pareto" and self.axis != REAL_IMAGES:
+                raise InputError(f"pareto is drawn over {REAL_IMAGES}, not over {self.axis}.")
+            if self.kind != "pareto" and REAL_IMAGES in (self.axis, self.series):
+                raise InputError(f"{REAL_IMAGES} is no axis; it is what pareto is drawn over.")
+            if self.axis == self.series:
+                raise InputError(f"axis and series are both {self.axis}. Choose another series.")
+            if self.logarithmic and self.kind != "curves":
+                raise InputError(f"logarithmic is for curves, not for {self.kind}.")
 
-class Range(NamedTuple):
-    """Values from `low` to `high` for a search to choose from, evenly or evenly in their logarithm."""
 
-    low: float
-    high: float
-    logarithmic: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Search:
-    """How points are chosen where they are not a grid: top-1 against labelled images, by Optuna, poor ones stopped.
-
-    Attributes:
-        space: for each setting of a training its values, or a `Range`; "frozen_layers" 0 trains from scratch.
-        trials: how many points to try.
-        random_first: how many of them at random, before what was learnt guides the choice.
-        first_rung: after how many epochs points are first compared.
-        reduction: one of so many goes on from a rung to the next.
-        seed: of the choice.
-    """
-
-    space: Mapping[str, Sequence[Any] | Range]
-    trials: int
-    random_first: int = 10
-    first_rung: int = 3
-    reduction: int = 3
-    seed: int = 0
+REAL_IMAGES = "real_images"
+"""What a Pareto front is drawn over: a column of results, and no axis."""
+_FIGURE = (
+    Setting("kind", str, Allowed(choices=KINDS)),
+    *(Setting("axis", str), Setting("series", str)),
+    *(Setting("baselines", bool), Setting("logarithmic", bool)),
+)
 
 
 @dataclass(frozen=True)
@@ -101,13 +99,17 @@ class Study:
         claims: what the papers say of it, to be checked.
         transfer_only: settings that apply to a transfer and not to its base.
         search: how points are chosen where they are not a grid.
+
+    Raises:
+        InputError: a key is no setting, a value is not allowed, an axis has a value twice or none, the figure shows
+            what is no axis, or the papers have no such table or variant.
     """
 
     name: str
     question: str
     figure: Figure
-    baselines: Sequence[str | Point] = ()
-    axes: Mapping[str | tuple[str, ...], Sequence[Any]] = field(default_factory=dict)
+    baselines: Sequence[str | Direction | Point] = ()
+    axes: Axes = field(default_factory=dict)
     drop: Sequence[Drop] = ()
     fixed: Point = field(default_factory=dict)
     published: str | None = None
@@ -116,25 +118,95 @@ class Study:
     transfer_only: Sequence[str] = TRANSFER_ONLY
     search: Search | None = None
 
+    def __post_init__(self) -> None:
+        with said_of(f"The study {self.name}" if isinstance(self.name, str) else "The study"):
+            take(self, _STUDY)
+            with said_of("axes"):
+                self._keep("axes", checked_axes(self.axes))
+            with said_of("fixed"):
+                self._keep("fixed", POINT.checked(self.fixed))
+            with said_of("baselines"):
+                self._keep("baselines", [checked_point(point) for point in _listed(self.baselines)])
+            with said_of("transfer_only"):
+                self._keep("transfer_only", [POINT.named(name).key for name in _listed(self.transfer_only)])
+            self._check_points()
+            self._check_figure()
+            self._check_papers()
+
+    def _keep(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, tuple(value) if isinstance(value, list) else value)
+
+    def _check_points(self) -> None:
+        if not (self.axes or self.baselines or self.search):
+            raise InputError("It has neither axes nor baselines nor a search, so it asks nothing.")
+        parts: list[dict[str, Any]] = [dict.fromkeys(self.axis_names)] if self.axes else []
+        if any(DIRECTION not in {**self.fixed, **point} for point in (*self._baselines(), *parts)):
+            raise InputError("Points have no direction. Make it an axis, or fix it: fixed={'direction': 'real'}.")
+        self._keep("drop", _listed(self.drop))
+        if any(not isinstance(drop, Drop) for drop in self.drop):
+            raise InputError("drop is a list of Drop(reason, function).")
+        if self.drop and self.axes and all(self.reason_to_drop(point) for point in self._product()):
+            reasons = " and ".join(dict.fromkeys(drop.reason for drop in self.drop))
+            raise InputError(f"All points of the grid are dropped: {reasons}. Give other values.")
+
+    def _check_figure(self) -> None:
+        varied = {*self.axis_names, *(self.search.space if self.search else ()), REAL_IMAGES}
+        for name in (self.figure.axis, self.figure.series):
+            if name not in {*varied, DIRECTION}:
+                raise InputError(f"The figure shows {name}, which is no axis. {nearest(name, sorted(varied))}")
+        if self.figure.kind == "curves":
+            values = self._values_of(self.figure.axis)
+            if any(not isinstance(value, int | float) or isinstance(value, bool) for value in values):
+                raise InputError(f"Curves need numbers on their axis, which {self.figure.axis} has not. Draw bars.")
+            if self.figure.logarithmic and min(values) <= 0:
+                raise InputError(f"A logarithmic axis needs values above 0, and {self.figure.axis} has {min(values)}.")
+
+    def _values_of(self, name: str) -> list[Any]:
+        """The values of an axis, also of one of several that go together."""
+        return [
+            value if isinstance(axis, str) else value[axis.index(name)]
+            for axis, values in self.axes.items()
+            if name in names_of(axis)
+            for value in values
+        ]
+
+    def _check_papers(self) -> None:
+        checked_table(self.published)
+        named: dict[tuple[tuple[str, Any], ...], str] = {}
+        if not isinstance(self.variants, Mapping):
+            raise InputError("variants is a dictionary such as {(('stylized', True),): 'stylized'}.")
+        with said_of("variants"):
+            for values, variant in self.variants.items():
+                try:
+                    given = dict(values)
+                except (TypeError, ValueError):
+                    raise InputError(f"{shown(values)} is no tuple of pairs of a setting and its value.") from None
+                named[tuple(POINT.checked(given).items())] = variant
+                if self.published is not None:
+                    checked_variant(variant, self.published)
+        self._keep("variants", named)
+        self._keep("claims", _listed(self.claims))
+        for claim in self.claims:
+            if not isinstance(claim, Claim):
+                raise InputError(f"claims are those of orchestrator.claims.kinds, not {shown(claim)}.")
+            for variant in claim.variants_named():
+                if variant and variant not in named.values():
+                    known = sorted(map(str, named.values()))
+                    raise InputError(f"A claim names the variant {variant!r}. {nearest(variant, known)}")
+
     @property
     def axis_names(self) -> tuple[str, ...]:
         """The names of all axes, those that go together one by one."""
-        return tuple(name for axis in self.axes for name in ((axis,) if isinstance(axis, str) else axis))
+        return tuple(name for axis in self.axes for name in names_of(axis))
 
     def points(self) -> list[dict[str, Any]]:
-        """Every point of the study: the baselines, then the grid, the last axis running fastest.
-
-        Raises:
-            InputError: a direction is none.
-        """
-        baselines = [{"direction": item} if isinstance(item, str) else dict(item) for item in self.baselines]
+        """Every point of the study: the baselines, then the grid, the last axis running fastest."""
         grid = [point for point in self._product() if self.reason_to_drop(point) is None] if self.axes else []
-        points = [{**self.fixed, **point} for point in (*baselines, *grid)]
-        return [_with_direction_as_text(point) for point in points]
+        return [{**self.fixed, **point} for point in (*self._baselines(), *grid)]
 
     def reason_to_drop(self, point: Point) -> str | None:
         """Why a point of the product is left out; None if it is not."""
-        return next((drop.reason for drop in self.drop if drop.drops(point)), None)
+        return next((drop.reason for drop in self.drop if drop.drops_point(point)), None)
 
     def trials(self, scale: Scale, seeds: int) -> list[Trial]:
         """One trial for each point that the scale can be asked and each seed, seeds 0 to `seeds` - 1."""
@@ -151,14 +223,28 @@ class Study:
         reasons += [scale.unsupported(point) for point in self.points()]
         return dict(Counter(reason for reason in reasons if reason is not None))
 
+    def _baselines(self) -> list[dict[str, Any]]:
+        return [checked_point(point) for point in self.baselines]
+
     def _product(self) -> Iterator[dict[str, Any]]:
-        for values in itertools.product(*self.axes.values()):
-            point: dict[str, Any] = {}
-            for axis, value in zip(self.axes, values, strict=True):
-                point |= {axis: value} if isinstance(axis, str) else dict(zip(axis, value, strict=True))
-            yield _with_direction_as_text(point)
+        return product(self.axes)
 
 
-def _with_direction_as_text(point: dict[str, Any]) -> dict[str, Any]:
-    """What tables, MLflow and `drop` are given, however the study's file spells a direction."""
-    return {**point, "direction": str(Direction.parse(point["direction"]))} if "direction" in point else point
+_STUDY = (
+    Setting("name", str, meaning=plain_name),
+    Setting("question", str),
+    Setting("figure", Figure),
+    Setting("published", str | None),
+    Setting("search", Search | None),
+)
+
+
+def _listed(values: Any) -> list[Any]:
+    """Several values, or none.
+
+    Raises:
+        InputError: it is one value alone.
+    """
+    if isinstance(values, str | Mapping) or not isinstance(values, Iterable):
+        raise InputError(f"Give several in a tuple, as in (..., ), not {shown(values)}.")
+    return list(values)

@@ -34,11 +34,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     "trainables/augmentations/operators": {"trainables/input", "trainables/spec"},
     "trainables/augmentations": {"trainables/augmentations/operators", "trainables/input", "trainables/spec"},
     "trainables/memory": {"*"},
-    "orchestrator/scale": set(),
+    "orchestrator/papers": set(),
+    "orchestrator/settings": set(),
+    "orchestrator/axes": {"orchestrator/settings"},
+    "orchestrator/search_space": {"orchestrator/axes", "orchestrator/settings"},
+    "orchestrator/scale": {"orchestrator/papers", "orchestrator/settings"},
     "orchestrator/claims": set(),
-    "orchestrator/study": {"orchestrator/scale", "orchestrator/claims"},
+    "orchestrator/study": {
+        *("orchestrator/axes", "orchestrator/claims", "orchestrator/papers", "orchestrator/scale"),
+        *("orchestrator/search_space", "orchestrator/settings"),
+    },
     "orchestrator/storage": set(),
-    "orchestrator/planning": {"orchestrator/scale", "orchestrator/study", "orchestrator/storage"},
+    "orchestrator/planning": {
+        *("orchestrator/settings", "orchestrator/scale", "orchestrator/study", "orchestrator/storage"),
+    },
     "orchestrator/execution": {
         "orchestrator/scale",
         "orchestrator/planning",
@@ -47,13 +56,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "orchestrator/reporting": {
         *("orchestrator/scale", "orchestrator/study", "orchestrator/claims", "orchestrator/planning"),
-        "orchestrator/storage",
+        *("orchestrator/settings", "orchestrator/storage"),
     },
     "orchestrator/tracking": {
         *("orchestrator/scale", "orchestrator/study", "orchestrator/planning", "orchestrator/storage"),
         "orchestrator/execution",
     },
     "orchestrator/cli": {
+        *("orchestrator/axes", "orchestrator/settings"),
         *("orchestrator/scale", "orchestrator/study", "orchestrator/planning", "orchestrator/storage"),
         "orchestrator/execution",
     },

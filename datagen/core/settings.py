@@ -9,6 +9,7 @@ import difflib
 import re
 import types
 import typing
+import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import Field, dataclass, fields
 from typing import Any
@@ -99,6 +100,31 @@ class Settings(dict[str, Setting]):
 def settings_of(spec_classes: Iterable[type[Spec]], without: Collection[str] = ()) -> Settings:
     """Every field of these classes by key, except those named; of two with one key the later class's."""
     return Settings({f.name: Setting.of_field(c, f) for c in spec_classes for f in fields(c) if f.name not in without})
+
+
+def take(thing: Any, settings: Iterable[Setting]) -> None:
+    """Checks attributes of a frozen dataclass, each by the setting of its name, and keeps them in their types.
+
+    Raises:
+        InputError: a value is not allowed.
+    """
+    for setting in settings:
+        object.__setattr__(thing, setting.key, setting.checked(getattr(thing, setting.key)))
+
+
+def plain_name(text: str) -> str:
+    """A name that can stand in files, addresses and records: its letters composed, so that it is always one name.
+
+    Raises:
+        InputError: it has anything but letters, digits, "_", "-" and ".".
+    """
+    name = unicodedata.normalize("NFC", text)
+    if re.fullmatch(r"[^\W_][\w.-]{0,99}", name):
+        return name
+    raise InputError(
+        f"A name is of letters, digits, '_', '-' and '.', begins with a letter or digit and has at most 100 of them; "
+        f"{shown(text)} is none."
+    )
 
 
 def split_assignment(assignment: str) -> tuple[str, str]:

@@ -13,11 +13,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from datagen.core.errors import InputError
+from datagen.core.errors import InputError, said_of
 from datagen.core.hub import local_folder
-from datagen.core.identity import Spec
+from datagen.core.identity import Allowed, Spec
 from datagen.core.python_files import load_file, shipped_names
-from datagen.core.settings import Settings, split_assignment, unknown_key
+from datagen.core.settings import Setting, Settings, split_assignment, unknown_key
 from datagen.datasets.shards import MANIFEST, read_manifest
 from datagen.datasets.spec import (
     DatasetSpec,
@@ -25,8 +25,7 @@ from datagen.datasets.spec import (
     RealDataset,
 )
 from datagen.recipes.recipe import DiffusionRecipe, StyleRecipe
-from datagen.recipes.settings import STYLED, settings_of_method
-from datagen.recipes.wordnet import first_lemma
+from datagen.recipes.settings import STYLED, TEXT_TO_IMAGE, named_classes, settings_of_method
 
 FOLDER = "datasets"
 """Of `experiments/`, where the shipped recipes are."""
@@ -85,22 +84,14 @@ def _checked_file(name: str, module: ModuleType) -> RecipeFile:
     if not classes:
         raise InputError(f"{module.__file__} has no CLASSES: pairs of class name and WordNet id, in label order.")
     source = getattr(module, "SOURCE", None)
-    if source is None and (isinstance(recipe, StyleRecipe) or recipe.method != "text_to_image"):
+    if source is None and (isinstance(recipe, StyleRecipe) or recipe.method != TEXT_TO_IMAGE):
         raise InputError(f"{module.__file__} has no SOURCE: the folder of a data set, or the name of a recipe.")
-    return RecipeFile(name, recipe, _named(classes), source, getattr(module, "SOURCE_IMAGES", 1))
-
-
-def _named(classes: Sequence[Any]) -> tuple[tuple[str, str], ...]:
-    """(class name, WordNet id): a WordNet id alone is called by its first lemma."""
-    pairs = []
-    for item in classes:
-        if not isinstance(item, str):
-            pairs.append((str(item[0]), str(item[1])))
-        elif (name := first_lemma(item)) is not None:
-            pairs.append((name, item))
-        else:
-            raise InputError(f"CLASSES has {item!r}, which is no noun of WordNet 3.0. Give a name with it.")
-    return tuple(pairs)
+    with said_of(f"{module.__file__}, CLASSES"):
+        pairs = named_classes(classes)
+    with said_of(str(module.__file__)):
+        given = Setting("SOURCE", str | Path | None).checked(source)
+        count = Setting("SOURCE_IMAGES", int, Allowed(minimum=1)).checked(getattr(module, "SOURCE_IMAGES", 1))
+    return RecipeFile(name, recipe, pairs, given, count)
 
 
 def make_spec(file: RecipeFile, assignments: Sequence[str] = (), *, download: bool = False) -> DerivedDataset:

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from datagen.core.digests import NOT_THERE, files_digest
-from datagen.core.errors import InputError
+from datagen.core.errors import InputError, said_of
+from datagen.core.identity import Allowed, shown
+from datagen.core.settings import Setting, take
 from datagen.datasets.rates import Rate
 from datagen.datasets.spec import (
     DatasetSpec,
@@ -23,8 +25,16 @@ from datagen.datasets.spec import (
     StylizedDataset,
 )
 from datagen.recipes.prompt_styles import class_prompts
+from datagen.recipes.settings import METHODS, PROMPT_STYLE, STYLED, TEXT_TO_IMAGE, settings_of_method
 
 _DEFAULTS = {known.name: known.default for known in fields(DerivedDataset)}
+_HINT_AND_RATE = (Setting("hint", str), Setting("rate", Rate | None))
+_DIFFUSION = (
+    *(Setting("label", str), Setting("method", str, Allowed(choices=METHODS))),
+    *(Setting("pipeline", Path), Setting("adapter", Path | None)),
+    *(PROMPT_STYLE, Setting("prompts_file", Path | None), *_HINT_AND_RATE),
+)
+_STYLE = (Setting("network", Path), Setting("styles", Path), *_HINT_AND_RATE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,17 +51,25 @@ class DiffusionRecipe:
         prompts_file: a CSV file of prompts (columns class, prompt) instead of a style.
         rate: steps of the denoiser a second for one image of the size that `settings` say; None where nobody knows.
         settings: fields of `GeneratedDataset` or `OracleDataset`.
+
+    Raises:
+        InputError: a setting is unknown for the method, or a value is not allowed.
     """
 
     label: str
     pipeline: Path
     hint: str = ""
-    method: str = "text_to_image"
+    method: str = TEXT_TO_IMAGE
     adapter: Path | None = None
     prompt_style: str = "c, d_c"
     prompts_file: Path | None = None
     rate: Rate | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        with said_of(f"The recipe {shown(self.label)}"):
+            take(self, _DIFFUSION)
+            object.__setattr__(self, "settings", settings_of_method(self.method).checked(self.settings))
 
     def spec(
         self,
@@ -88,7 +106,7 @@ class DiffusionRecipe:
                 "adapter_digest": _digest(self.adapter),
                 "adapter_folder": self.adapter,
             }
-        if self.method == "text_to_image":
+        if self.method == TEXT_TO_IMAGE:
             return GeneratedDataset(**files, **values)
         if source is None:
             raise InputError(f"{self.label} draws an image for each of another set; name the set of source images.")
@@ -106,6 +124,9 @@ class StyleRecipe:
         hint: how to get both, a sentence.
         rate: images stylized a second, of the size that `settings` say; None where nobody knows.
         settings: fields of `StylizedDataset`.
+
+    Raises:
+        InputError: a setting is unknown, or a value is not allowed.
     """
 
     network: Path
@@ -113,6 +134,11 @@ class StyleRecipe:
     hint: str = ""
     rate: Rate | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        with said_of("The recipe of styles"):
+            take(self, _STYLE)
+            object.__setattr__(self, "settings", STYLED.checked(self.settings))
 
     def spec(self, name: str, content: DatasetSpec, **settings: Any) -> StylizedDataset:
         """The spec of `content` in the style of the pictures; `settings` replace those of the recipe."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, fields
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -144,6 +144,21 @@ class Claim(ABC):
     @abstractmethod
     def checks(self, top1: Accuracies) -> Iterable[Check]:
         """The claim's numbers; raises `NotMeasured`."""
+
+    def variants_named(self) -> set[str]:
+        """The variants of the papers' table that it speaks of; "" is the plain one."""
+        named: set[str] = set()
+        for declared in fields(self):
+            value = getattr(self, declared.name)
+            if isinstance(value, Cell):
+                named.add(value.variant)
+            elif declared.name in _OF_VARIANTS and value is not None:
+                named |= {value} if isinstance(value, str) else set(value)
+        return named
+
+
+_OF_VARIANTS = ("variant", "variants", "others", "over", "real")
+"""Fields of claims that name variants."""
 
 
 def evaluate(claims: Sequence[Claim], trials: pd.DataFrame, data_set: str | None = None) -> list[Outcome]:

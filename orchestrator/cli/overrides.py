@@ -3,35 +3,35 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from datagen.core.errors import InputError
-from datagen.core.settings import Setting, parsed, settings_of, split_assignment, unknown_key
-from datagen.datasets.spec import GeneratedDataset, OracleDataset
-from datagen.recipes.prompt_styles import STYLES
-from orchestrator.scale import STARTS, Scale
-from orchestrator.study import Search, Study
-from trainables.direction import Direction
+from datagen.core.settings import Setting, Settings, split_assignment, unknown_key
+from datagen.recipes.settings import PROMPT_STYLE
+from orchestrator.axes import MOST_VALUES
+from orchestrator.scale import Scale
+from orchestrator.settings import CHOICES, DIRECTION, POINT, TRAINING
+from orchestrator.study import Study
 from trainables.input.mixing_pictures import digest_of
-from trainables.spec import TrainingSpec
-
-_NOT_SETTINGS = {
-    *("name", "label", "class_names", "prompts", "source", "method", "rate", "seed", "train", "validation"),
-    *("pipeline", "pipeline_digest", "pipeline_folder", "adapter", "adapter_digest", "adapter_folder"),
-    *("initial_weights", "initial_weights_file", "layers", "mixing_folder"),
-}
-"""Fields that a scale or the grid fills in."""
 
 FOLDERS = {"images": "images", "pipeline": "generator"}
 """Keys that point a scale to where its real images or its generator's pipeline are."""
+MIXING_PICTURES = "mixing_pictures"
+_ONLY_IN_FILES = {"layers", "mixing_folder", MIXING_PICTURES}
+_FOLDER_SETTINGS = {key: Setting(key, Path) for key in (*FOLDERS, MIXING_PICTURES)}
+OPTIONS = (
+    *("seeds", "scale", "plan", "status", "logs", "only", "force", "fail_fast", "address", "dashboard"),
+    *("gpus_per_worker", "cpus_per_worker", "store", "repair"),
+)
+"""What the command takes as an option, and not as `key=value`."""
 
 
-def settings() -> dict[str, Setting]:
-    """Every setting by key: those of a training, then those of synthetic data sets."""
-    return settings_of((OracleDataset, GeneratedDataset, TrainingSpec), without=_NOT_SETTINGS)
+def settings() -> Settings:
+    """Every setting that `key=value` may set."""
+    return Settings({key: setting for key, setting in POINT.items() if key not in _ONLY_IN_FILES})
 
 
 def apply_overrides(study: Study, scale: Scale, assignments: Sequence[str]) -> tuple[Study, Scale]:
@@ -39,12 +39,12 @@ def apply_overrides(study: Study, scale: Scale, assignments: Sequence[str]) -> t
 
     A key that is an axis of the study takes one value or several ("frozen_layers=1,8,14..17"); any other takes one.
     Axes that go together keep the combinations that have one of the values. Of a search, `trials` is how many points it
-    tries, and a setting of its space takes values like an axis.
+    tries, and a setting of its space takes values like an axis. A key may be given by its former name.
 
     Raises:
         InputError: an assignment has no "=", an unknown key, or a value that is not allowed.
     """
-    readers: dict[str, Callable[[str], Any]] = {**{key: s.value for key, s in settings().items()}, **CHOICES}
+    known = settings()
     training: dict[str, Any] = {}
     generation: dict[str, Any] = {}
     fixed = dict(study.fixed)
@@ -52,23 +52,41 @@ def apply_overrides(study: Study, scale: Scale, assignments: Sequence[str]) -> t
         key, text = split_assignment(assignment)
         if key in FOLDERS:
             scale = scale.with_folders(**{FOLDERS[key]: Path(text).absolute()})
-        elif key == "mixing_pictures":
+            continue
+        if key == MIXING_PICTURES:
             training |= _mixing_pictures(Path(text).absolute())
-        elif study.search is not None and key in ("trials", *study.search.space):
-            study = replace(study, search=_searched(study.search, key, text, readers))
-        elif key not in readers:
-            raise unknown_key(key, {*readers, *FOLDERS})
+            continue
+        if key == "trials" and study.search is not None:
+            study = replace(study, search=replace(study.search, trials=_trials(text)))
+            continue
+        setting = _setting(key, text, known)
+        key = setting.key
+        if study.search is not None and key in study.search.space:
+            space = {**study.search.space, key: _values(setting, text)}
+            study = replace(study, search=replace(study.search, space=space))
         elif key in study.axis_names:
-            study = replace(study, axes=_narrowed(study.axes, key, _values(key, text, readers[key])))
-        elif key == "direction":
+            study = replace(study, axes=_narrowed(study.axes, key, _values(setting, text)))
+        elif key == DIRECTION:
             raise InputError(f"The study {study.name} has no axis direction; its axes: {', '.join(study.axis_names)}.")
         elif key in CHOICES:
-            fixed[key] = readers[key](text)
-        elif key in _TRAINING:
-            training[key] = readers[key](text)
+            fixed[key] = setting.value(text)
+        elif key in TRAINING:
+            training[key] = setting.value(text)
         else:
-            generation[key] = readers[key](text)
+            generation[key] = setting.value(text)
     return replace(study, fixed=fixed), scale.with_settings(generation, training)
+
+
+def _setting(key: str, text: str, known: Settings) -> Setting:
+    if key in known or key not in (*OPTIONS, "seed", "trials"):
+        try:
+            return known.named(key)
+        except InputError:
+            raise unknown_key(key, Settings({**known, **_FOLDER_SETTINGS})) from None
+    if key == "trials":
+        raise InputError("Only a search has trials to choose, and this study is none. Leave trials out.")
+    option = "seeds" if key == "seed" else key.replace("_", "-")
+    raise InputError(f"{key} is no setting but an option: --{option} {text}".rstrip() + ".")
 
 
 def _narrowed(
@@ -89,31 +107,27 @@ def _narrowed(
     return changed
 
 
-def _searched(search: Search, key: str, text: str, readers: Mapping[str, Callable[[str], Any]]) -> Search:
-    """The search with another number of trials, or with only some values of a setting."""
-    if key != "trials":
-        return replace(search, space={**search.space, key: _values(key, text, readers[key])})
+def _trials(text: str) -> int:
     if not re.fullmatch(r"[1-9]\d{0,5}", text):
         raise InputError(f"trials must be from 1 to 999999, not {text!r}.")
-    return replace(search, trials=int(text))
+    return int(text)
 
 
-def _values(key: str, text: str, read: Callable[[str], Any]) -> list[Any]:
+def _values(setting: Setting, text: str) -> list[Any]:
     """Several values: separated by commas, or by semicolons where a value may have a comma; a..b is a range."""
     values: list[Any] = []
-    for item in text.split(";" if ";" in text or key == "prompt_style" else ","):
-        span = re.fullmatch(r"(\d+)\.\.(\d+)", item)
-        if span:
-            values.extend(read(str(number)) for number in range(int(span[1]), int(span[2]) + 1))
-        else:
-            values.append(read(item.strip()))
+    for item in text.split(";" if ";" in text or setting.key == PROMPT_STYLE.key else ","):
+        span = re.fullmatch(r"\s*(\d{1,9})\.\.(\d{1,9})\s*", item)
+        if not span:
+            values.append(setting.value(item.strip()))
+            continue
+        numbers = range(int(span[1]), int(span[2]) + 1)
+        if len(numbers) > MOST_VALUES:
+            raise InputError(f"{setting.key}={item} has {len(numbers):,} values, more than {MOST_VALUES:,}.")
+        values.extend(setting.value(str(number)) for number in numbers)
     if not values:
-        raise InputError(f"{key}={text} is empty. Give at least one value.")
+        raise InputError(f"{setting.key}={text} is empty. Give at least one value.")
     return list(dict.fromkeys(values))
-
-
-def _direction(text: str) -> str:
-    return str(Direction.parse(text))
 
 
 def _mixing_pictures(folder: Path) -> dict[str, Any]:
@@ -121,32 +135,3 @@ def _mixing_pictures(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise InputError(f"mixing_pictures: there is no folder {folder}.")
     return {"mixing_pictures": digest_of(folder), "mixing_folder": folder}
-
-
-def _one_of(key: str, allowed: Mapping[str, Any]) -> Callable[[str], Any]:
-    def read(text: str) -> Any:
-        if text not in allowed:
-            raise InputError(f"{key} must be one of {'; '.join(allowed)}, not {text!r}.")
-        return allowed[text]
-
-    return read
-
-
-def _share(text: str) -> float:
-    share = parsed(float, text)
-    if not isinstance(share, float) or not 0 <= share <= 1:
-        raise InputError(f"real_share must be from 0 to 1, not {text!r}.")
-    return share
-
-
-CHOICES: dict[str, Callable[[str], Any]] = {
-    "direction": _direction,
-    "generator": str,
-    "stylized": _one_of("stylized", {"true": True, "false": False}),
-    "real_share": _share,
-    "start": _one_of("start", {start: start for start in STARTS}),
-    "prompt_style": _one_of("prompt_style", {style: style for style in STYLES}),
-}
-"""Keys of a point that are no fields of a spec, and how their values are read."""
-
-_TRAINING = {f.name for f in fields(TrainingSpec)}

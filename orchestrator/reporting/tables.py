@@ -12,14 +12,8 @@ from datagen.datasets.spec import DatasetSpec, DiffusionDataset, MixedDataset, R
 from orchestrator.claims.statistics import Array, holm, interval, paired_differences
 from orchestrator.planning.plan import Plan
 from orchestrator.reporting.published import published_rows
-from orchestrator.scale import (
-    DEFAULT_GENERATOR,
-    GENERATION_SETTINGS,
-    START,
-    STARTS,
-    TRAINING_SETTINGS,
-    Scale,
-)
+from orchestrator.scale import Scale
+from orchestrator.settings import DEFAULT_GENERATOR, GENERATION_OF_POINT, START, STARTS, TRAINING
 from orchestrator.storage.store import Store, StoredModel
 from orchestrator.study import Study, Trial
 from trainables.direction import REAL, SYNTHETIC, Direction
@@ -112,7 +106,7 @@ def _value(trial: Trial, name: str, scale: Scale) -> Any:
     """The value of a setting at a point: the point's own, or the spec's; None where it concerns nothing."""
     if name in trial.point:
         return trial.point[name]
-    if name in TRAINING_SETTINGS:
+    if name in TRAINING:
         return getattr(trial.spec, name)
     if name == START:
         return STARTS[0]
@@ -123,7 +117,7 @@ def _value(trial: Trial, name: str, scale: Scale) -> Any:
         return any(isinstance(spec, StylizedDataset) for spec in sets)
     if name == "real_share":
         return next((spec.share for spec in sets if isinstance(spec, MixedDataset)), None)
-    if drawn is None or name not in {"generator", *GENERATION_SETTINGS}:
+    if drawn is None or name not in {"generator", *GENERATION_OF_POINT}:
         return None
     if name == "generator":
         return DEFAULT_GENERATOR
@@ -153,7 +147,7 @@ def _variant(study: Study, scale: Scale, row: Mapping[str, Any], settings: Itera
 
 def _is_plain(scale: Scale, name: str, value: Any) -> bool:
     """Whether a setting has the value that the scale gives it where a study says nothing of it."""
-    if name in TRAINING_SETTINGS:
+    if name in TRAINING:
         default = scale.recipe.get(name, getattr(TrainingSpec, name, None))
         return bool(value == default)
     plain = {START: STARTS[0], "stylized": False, "generator": DEFAULT_GENERATOR, "real_share": None}

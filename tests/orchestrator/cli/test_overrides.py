@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import click
 import pytest
 
 from datagen.core.errors import InputError
 from datagen.datasets.spec import GeneratedDataset
-from orchestrator.cli.overrides import apply_overrides, settings
+from orchestrator.cli.overrides import OPTIONS, apply_overrides, settings
 from orchestrator.planning.catalog import load_scale, load_study
+from orchestrator.sweep import main
 
 STUDY, SCALE = load_study("layer_importance"), load_scale("pocket")
 
@@ -64,12 +66,37 @@ def test_directions_go_by_the_papers_names_too() -> None:
         ("augmentation=blur", "augmentation must be one of none, autoaugment, pytorch_example"),
         ("direction=up", "direction must be one of real->synthetic, synthetic->real, RDTL, SDTL"),
         ("frozen_layers=", "frozen_layers must be"),
+        ("frozen_layers=17..1", "is empty. Give at least one value."),
+        ("frozen_layers=1..999999999", "has 999,999,999 values, more than 100,000"),
+        ("lr=0.3", "There is no setting 'lr'. Did you mean 'learning_rate'?"),
+        ("N=3", "There is no setting 'N'. Did you mean 'frozen_layers'?"),
+        ("piplein=x", "Did you mean 'pipeline'?"),
+        ("seeds=3", "seeds is no setting but an option: --seeds 3."),
+        ("seed=3", "seed is no setting but an option: --seeds 3."),
+        ("gpus_per_worker=2", "gpus_per_worker is no setting but an option: --gpus-per-worker 2."),
+        ("trials=3", "Only a search has trials to choose"),
+        ("stylized=maybe", "stylized must be true or false, not 'maybe'"),
+        ("real_share=2", "real_share must be from 0 to 1, not 2"),
+        ("start=warm", "start must be one of random, pretrained, not 'warm'"),
+        ("prompt_style=d", "prompt_style must be one of c; c, d_c; "),
     ],
 )
 def test_a_mistake_is_told_in_one_sentence(assignment: str, sentence: str) -> None:
     with pytest.raises(InputError) as refusal:
         applied(assignment)
     assert sentence in str(refusal.value)
+
+
+def test_a_former_name_is_taken_for_the_new_one() -> None:
+    study, scale = applied("views=none")
+    assert {trial.spec.augmentation for trial in study.trials(scale, 1)} == {"none"}
+    study, _ = apply_overrides(load_study("augmentation"), SCALE, ["views=none,augmix"])
+    assert study.axes["augmentation"] == ("none", "augmix")
+
+
+def test_every_option_of_the_command_is_told_from_a_setting() -> None:
+    options = {parameter.name for parameter in main.params if isinstance(parameter, click.Option)}
+    assert options - {"store_location"} | {"store"} == set(OPTIONS)
 
 
 def test_an_unknown_network_is_refused_when_the_trials_are_made() -> None:
