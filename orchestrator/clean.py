@@ -97,7 +97,7 @@ def _unfinished(store: Store, place: str, files: Sequence[Item], titles: Mapping
     shards = [item.key.rpartition("/")[2] for item in files if item.key.endswith(".parquet")]
     whole = [name for name in shards if not name.startswith(".")]
     if whole or any(item.key.endswith(".lock") for item in files):
-        title = titles.get(owner, f"data set {owner[:12]}")
+        title = titles.get(owner, owner[:12])
         total = re.search(r"-of-(\d+)", whole[0]) if whole else None
         what = f"{title}: {len(whole)}{f' of {int(total[1])}' if total else ''} shards"
         return Remnant("data set", what, tuple(files), needed=not spent, owner=owner)
