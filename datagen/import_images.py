@@ -37,7 +37,8 @@ from datagen.core.files import SUFFIXES, write_json
 from datagen.core.progress import ImageProgress
 from datagen.core.ray_session import start_ray
 from datagen.core.wording import as_utf8, counted, listed
-from datagen.datasets.pictures import CorruptError, checked_picture
+from datagen.datasets.decoding import CorruptError
+from datagen.datasets.pictures import checked_picture
 from datagen.datasets.shards import (
     MANIFEST,
     ImageRow,
@@ -197,7 +198,7 @@ def import_images(
         splits.append(_planned(split, folders[split], out, classes, found[split], rows_per_shard, resize))
     with _owned(out):
         for work in splits:
-            _resume(work)
+            _resume(work, say)
         _make_missing(splits, [item.name for item in classes], resize, workers, address, on_progress)
         for work in splits:
             _judge(work, classes, limit_corrupt, say)
@@ -281,23 +282,29 @@ def _planned(
     return _Split(split, root_of(source).resolve(), out.resolve() / f"{split}.partial", shards, counts, others)
 
 
-def _resume(work: _Split) -> None:
+def _resume(work: _Split, say: Callable[[str], None]) -> None:
     """Makes the partial folder, or clears it of what is not of use and reads the reports of what is."""
     (work.partial / REPORTS).mkdir(parents=True, exist_ok=True)
     for path in work.partial.iterdir():  # of an earlier run: of other files, or half-written
         if path.is_file() and path.name not in {shard.name for shard in work.shards}:
             path.unlink()
-    work.reports = {shard.name: report for shard in work.shards if (report := _existing(work.partial, shard))}
+    work.reports = {shard.name: report for shard in work.shards if (report := _existing(work.partial, shard, say))}
 
 
-def _existing(partial: Path, shard: _Shard) -> dict[str, Any] | None:
+def _existing(partial: Path, shard: _Shard, say: Callable[[str], None]) -> dict[str, Any] | None:
     """The report of a shard that an earlier run made of the same files."""
     try:
         report: dict[str, Any] = json.loads((partial / REPORTS / f"{shard.name}.json").read_text())
+        same, record = report["digest"] == shard.digest, ShardRecord(**report["record"])
     except FileNotFoundError:
         return None
-    whole = not damaged_files(partial, [ShardRecord(**report["record"])], checksums=False)
-    return report if whole and report["digest"] == shard.digest else None
+    except (ValueError, KeyError, TypeError):  # A report that a broken disk has left.
+        say(f"The report on {partial / shard.name} is damaged; the shard is made again.")
+        return None
+    if same and (complaints := damaged_files(partial, [record], checksums=True)):
+        say(f"{complaints[0]}; the shard is made again.")
+        return None
+    return report if same else None
 
 
 def _make_missing(

@@ -11,7 +11,8 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from datagen.core.errors import InputError
 from datagen.core.files import written_whole
-from datagen.datasets.pictures import CorruptError, rgb_picture
+from datagen.datasets.decoding import CorruptError
+from datagen.datasets.pictures import rgb_picture
 from datagen.datasets.shards import Manifest, read_manifest
 from datagen.datasets.summary import row_groups, spread
 

@@ -8,17 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
-"""What a file may hold, whatever its name ends in: ImageNet itself has a PNG that is called .JPEG."""
+from datagen.datasets.decoding import FORMATS, CorruptError, as_rgb, check_png, decoded_image, reason_of
+
 TINY = 8
 """Pictures with a side below this many pixels are valid, but counted: they are seldom meant."""
-
-
-class CorruptError(Exception):
-    """A file holds no whole picture; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +42,9 @@ def checked_picture(data: bytes | None, resize: int | None = None) -> Picture:
         short, tiny = min(image.size), min(image.size) < TINY
         smaller = resize is not None and short > resize
         if plain and not smaller:
+            decoded_image(content)  # It is stored as it is: the decoder that training uses must take it, too.
             return Picture(content, False, False, tiny)
-        pixels = image.copy() if plain else _as_rgb(image)
+        pixels = image.copy() if plain else as_rgb(image)
     if resize is not None and smaller:
         width, height = (int(resize * side / short) for side in pixels.size)
         resized = pixels.resize((width, height), Image.Resampling.BICUBIC)
@@ -70,7 +66,7 @@ def rgb_picture(data: bytes | None, enough: int | None = None) -> Image.Image:
         if enough is not None:
             image.draft("RGB", (enough, enough))
         image.load()
-        return _as_rgb(image)
+        return as_rgb(image)
 
 
 @contextmanager
@@ -78,6 +74,7 @@ def _opened(data: bytes | None) -> Iterator[tuple[Image.Image, bytes]]:
     """The picture that a file's bytes hold, with the bytes; whatever decoding raises becomes a CorruptError."""
     if not data:
         raise CorruptError("a link to nothing, or no file" if data is None else "empty file")
+    check_png(data)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about sizes and damaged metadata, which do not matter here
@@ -85,10 +82,10 @@ def _opened(data: bytes | None) -> Iterator[tuple[Image.Image, bytes]]:
                 yield image, data
     except UnidentifiedImageError:
         raise CorruptError("not a picture") from None
-    except MemoryError:
+    except (MemoryError, CorruptError):
         raise
     except Exception as error:  # decoders raise nearly anything on damaged files, SyntaxError and struct.error included
-        raise CorruptError(str(error).splitlines()[0] if str(error) else type(error).__name__) from None
+        raise CorruptError(reason_of(error)) from None
 
 
 def _is_plain(image: Image.Image, data: bytes) -> bool:
@@ -96,13 +93,6 @@ def _is_plain(image: Image.Image, data: bytes) -> bool:
         return False
     # PIL shows a PNG of 16 bits a channel as 8-bit RGB; its header (byte 24: bits a channel) tells.
     return image.format == "JPEG" or (image.format == "PNG" and data[24] == 8 and "transparency" not in image.info)
-
-
-def _as_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        # PIL would clip 16-bit grey at 255 instead of scaling it.
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-    return image.convert("RGB")
 
 
 def _encoded(image: Image.Image, image_format: str, **options: int) -> bytes:

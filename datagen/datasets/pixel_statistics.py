@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from datagen.core.errors import InputError
 from datagen.core.files import write_json
+from datagen.datasets.decoding import CorruptError, decoded_image, undecodable
 from datagen.datasets.shards import read_manifest, read_rows
 
 STATISTICS = "statistics.json"
@@ -104,17 +104,13 @@ def _stored(folder: Path, digest: str) -> ChannelSums | None:
 
 def _decoded(folder: Path) -> Iterator[np.ndarray]:
     """Every image of the set [3, height, width] uint8, by the decoder that training uses."""
-    import torch
-    from torchvision.io import ImageReadMode, decode_image
 
     def decoded(row: dict[str, Any]) -> np.ndarray:
         try:
-            buffer = torch.frombuffer(bytearray(row["bytes"]), dtype=torch.uint8)
-            pixels: np.ndarray = decode_image(buffer, ImageReadMode.RGB).numpy()
+            pixels: np.ndarray = decoded_image(row["bytes"]).numpy()
             return pixels
-        except (RuntimeError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"The image {row['path']} in {folder} cannot be decoded: {reason}") from error
+        except CorruptError as error:
+            raise undecodable(folder, row["path"], error) from None
 
     with ThreadPoolExecutor(DECODING_THREADS, thread_name_prefix="statistics") as threads:
         for batch in read_rows(folder, ("image",)):

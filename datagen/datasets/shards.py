@@ -77,8 +77,21 @@ def shard_name(split: str, shard: int, shards: int) -> str:
     return f"{split}-{shard:05d}-of-{shards:05d}.parquet"
 
 
-def write_shard(path: Path, rows: Sequence[ImageRow], class_names: Sequence[str]) -> ShardRecord:
+def record_name(shard: str) -> str:
+    """The file with the record of a shard of an unfinished data set, beside it."""
+    return f"{shard}.json"
+
+
+def write_shard(
+    path: Path, rows: Sequence[ImageRow], class_names: Sequence[str], record_to: Path | None = None
+) -> ShardRecord:
     """Writes `rows` to `path` atomically: the file is whole or absent, whatever happens meanwhile.
+
+    Args:
+        path: the file.
+        rows: its images.
+        class_names: of all classes, in label order.
+        record_to: where to write the record, before the file has its name, so that none is without one.
 
     Raises:
         InputError: the disk is full or the folder cannot be written.
@@ -97,6 +110,8 @@ def write_shard(path: Path, rows: Sequence[ImageRow], class_names: Sequence[str]
         with written_whole(path) as aside:
             pq.write_table(table, aside, compression="zstd", row_group_size=ROWS_PER_GROUP)
             record = ShardRecord(path.name, len(rows), aside.stat().st_size, file_sha256(aside))
+            if record_to is not None:
+                write_json(record_to, asdict(record))
     except OSError as error:
         raise InputError(
             f"Cannot write {path}: {error.strerror or error}. Free space or choose another --store."
@@ -160,9 +175,32 @@ def damaged_files(folder: Path, records: Sequence[ShardRecord], *, checksums: bo
     return complaints
 
 
-def read_rows(folder: Path, columns: Sequence[str] = ("image", "label")) -> Iterator[pa.RecordBatch]:
-    """Yields the data set's rows in order, one record batch of at most `ROWS_PER_GROUP` rows at a time."""
+def check_shard(folder: Path, record: ShardRecord) -> None:
+    """Compares a shard with its checksum, before any byte of it is parsed: parsers may do anything with damaged ones.
+
+    Raises:
+        InputError: it is missing or damaged.
+    """
+    if complaints := damaged_files(folder, [record], checksums=True):
+        raise InputError(f"{complaints[0]}. Import or generate the data set again.")
+
+
+def read_rows(
+    folder: Path, columns: Sequence[str] = ("image", "label"), *, checked: bool = False
+) -> Iterator[pa.RecordBatch]:
+    """Yields the data set's rows in order, one record batch of at most `ROWS_PER_GROUP` rows at a time.
+
+    Args:
+        folder: the data set's.
+        columns: which to read.
+        checked: the caller has compared the shards with their checksums; else each is before it is read.
+
+    Raises:
+        InputError: a shard is missing or damaged.
+    """
     for shard in read_manifest(folder).shards:
+        if not checked:
+            check_shard(folder, shard)
         with pq.ParquetFile(folder / shard.file) as file:
             yield from file.iter_batches(batch_size=ROWS_PER_GROUP, columns=list(columns))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from datagen.core.errors import InputError
-from datagen.datasets.shards import ImageRow, read_manifest
+from datagen.datasets.shards import ImageRow, check_shard, read_manifest
 
 _COLUMNS = ["image", "label", "class_name", "index", "prompt", "seed"]
 
@@ -19,7 +19,7 @@ class SourceRows:
     """The rows of a data set by number, in the order of its shards.
 
     One row group is kept, so rows that are asked for in order are each read once, and no more than one row group
-    (256 images) is in memory.
+    (256 images) is in memory. A shard is compared with its checksum before its first row is read.
 
     Raises:
         InputError: the folder is not a whole data set.
@@ -29,6 +29,7 @@ class SourceRows:
         self._folder = folder
         self._shards = read_manifest(folder).shards
         self._firsts = [0, *accumulate(shard.rows for shard in self._shards)]
+        self._checked = set[int]()
         self._group, self._kept = range(0), list[ImageRow]()
 
     def __len__(self) -> int:
@@ -46,6 +47,9 @@ class SourceRows:
         if row not in self._group:
             shard = bisect_right(self._firsts, row) - 1
             path = self._folder / self._shards[shard].file
+            if shard not in self._checked:
+                check_shard(self._folder, self._shards[shard])
+                self._checked.add(shard)
             try:
                 self._group, self._kept = _row_group(path, self._firsts[shard], row)
             except (OSError, ValueError, IndexError) as error:  # pyarrow's own errors are among these

@@ -17,7 +17,8 @@ from PIL import Image
 
 from datagen.core.errors import InputError
 from datagen.core.files import write_json
-from datagen.datasets.pictures import CorruptError, rgb_picture
+from datagen.datasets.decoding import CorruptError
+from datagen.datasets.pictures import rgb_picture
 from datagen.datasets.shards import Manifest, read_manifest
 
 SUMMARY = "summary.json"

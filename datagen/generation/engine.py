@@ -15,6 +15,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,19 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from datagen.core.errors import InputError
-from datagen.core.files import file_sha256
+from datagen.core.files import write_json
 from datagen.core.wording import listed
 from datagen.datasets.folders import stored_folder
-from datagen.datasets.shards import MANIFEST, Manifest, ShardRecord, read_manifest, shard_name, write_manifest
+from datagen.datasets.shards import (
+    MANIFEST,
+    Manifest,
+    ShardRecord,
+    damaged_files,
+    read_manifest,
+    record_name,
+    shard_name,
+    write_manifest,
+)
 from datagen.datasets.spec import DatasetSpec, DerivedDataset, RealDataset
 from datagen.generation.shard_generator import ATTEMPTS, NOTES, SPLIT, ShardGenerator, shard_count, shard_positions
 from datagen.generation.shared_folder import SharedFolder
@@ -44,6 +54,7 @@ def generate(
     sources: Mapping[str, Path] | None = None,
     shared: SharedFolder | None = None,
     on_progress: Callable[[int], None] = lambda images: None,
+    say: Callable[[str], None] = lambda sentence: None,
 ) -> Manifest:
     """Makes the data set in `folder`, skipping the shards that are there, and writes the manifest last.
 
@@ -55,6 +66,7 @@ def generate(
         sources: folders of the sets that this one is made of, by fingerprint; real ones say theirs themselves.
         shared: how nodes that do not see `folder` come by its shards.
         on_progress: called with the number of images that exist, after every shard.
+        say: called with a sentence for each shard that is there and damaged, and is drawn again.
 
     Raises:
         GenerationFailedError: images could not be drawn in three attempts, or workers died again and again.
@@ -64,7 +76,7 @@ def generate(
     folder = folder.absolute()
     with owned(folder):
         source = source_folder(spec, sources)
-        return _generate(spec, folder, workers, gpus_per_worker, source, on_progress, shared)
+        return _generate(spec, folder, workers, gpus_per_worker, source, on_progress, say, shared)
 
 
 @contextmanager
@@ -121,12 +133,15 @@ def _generate(
     gpus: float,
     source: Path | None,
     on_progress: Callable[[int], None],
+    say: Callable[[str], None],
     shared: SharedFolder | None = None,
 ) -> Manifest:
     shards = shard_count(spec)
     names = [shard_name(SPLIT, shard, shards) for shard in range(shards)]
-    _clear(folder, keep=set(names))
-    records = {shard: record for shard, name in enumerate(names) if (record := _existing(folder / name, spec, shard))}
+    _keep_records(folder)
+    _clear(folder, keep={*names, *map(record_name, names)})
+    sizes = [len(shard_positions(spec, shard)) for shard in range(shards)]
+    records = {shard: r for shard, name in enumerate(names) if (r := _existing(folder / name, sizes[shard], say))}
     missing = [shard for shard in range(shards) if shard not in records]
     on_progress(sum(record.rows for record in records.values()))
     failed: dict[int, list[str]] = {}
@@ -150,13 +165,15 @@ def _generate(
             f"{len(named)} of {spec.images:,} images could not be made in {ATTEMPTS} attempts: {listed(named)}. "
             f"The {len(records)} of {shards} shards without them are kept"
         )
-    _check_rows(spec, folder, names)
+    _check_rows(spec, folder, [records[shard] for shard in range(shards)])
     shutil.rmtree(folder / NOTES, ignore_errors=True)
     about = {**spec.described(), **({"left_out": left_out} if left_out else {})}
     if math.isfinite(seconds):  # A set that was continued does not know what its first shards took.
         about["seconds"] = round(seconds, 1)
     manifest = Manifest(SPLIT, spec.class_names, tuple(records[shard] for shard in range(shards)), about)
     write_manifest(folder, manifest)
+    for name in names:  # After the manifest: at any time there is something to compare the shards with.
+        (folder / record_name(name)).unlink(missing_ok=True)
     return manifest
 
 
@@ -169,25 +186,39 @@ def _clear(folder: Path, keep: set[str]) -> None:
             path.unlink(missing_ok=True)
 
 
-def _existing(path: Path, spec: DerivedDataset, shard: int) -> ShardRecord | None:
-    """The record of a shard that an earlier run finished: a shard under its final name is whole."""
+def _keep_records(folder: Path) -> None:
+    """Writes the records of a set that was finished, but not moved to its place, beside its shards again."""
     try:
-        rows = pq.read_metadata(path).num_rows
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError):  # A disk that lost power or broke; pyarrow's own errors are among these.
-        rows = -1
-    if rows != len(shard_positions(spec, shard)):
-        path.unlink()
-        return None
-    return ShardRecord(path.name, rows, path.stat().st_size, file_sha256(path))
+        records = read_manifest(folder).shards
+    except InputError:
+        return
+    for record in records:
+        write_json(folder / record_name(record.file), asdict(record))
 
 
-def _check_rows(spec: DerivedDataset, folder: Path, names: Sequence[str]) -> None:
+def _existing(path: Path, rows: int, say: Callable[[str], None]) -> ShardRecord | None:
+    """The record of a shard that an earlier run finished, if it is still what that run wrote."""
+    if not path.is_file():
+        return None
+    try:
+        record = ShardRecord(**json.loads(path.with_name(record_name(path.name)).read_text()))
+        complaints = damaged_files(path.parent, [record], checksums=True)
+    except (OSError, ValueError, TypeError):
+        complaints = [f"{path} has no record of what was written"]
+    if not complaints and (record.file, record.rows) == (path.name, rows):
+        return record
+    say(f"{complaints[0] if complaints else f'{path} has other images'}; it is drawn again.")
+    path.unlink()
+    return None
+
+
+def _check_rows(spec: DerivedDataset, folder: Path, records: Sequence[ShardRecord]) -> None:
     """Refuses a set that has not exactly the promised rows, each once."""
     rows: Counter[tuple[int, int]] = Counter()
-    for name in names:
-        table = pq.read_table(folder / name, columns=["label", "index"])
+    for record in records:
+        if complaints := damaged_files(folder, [record], checksums=True):
+            raise InputError(f"{complaints[0]}. Give the same command again to have it drawn again.")
+        table = pq.read_table(folder / record.file, columns=["label", "index"])
         rows.update(zip(table["label"].to_pylist(), table["index"].to_pylist(), strict=True))
     if len(rows) != spec.images or rows.total() != spec.images:
         raise InputError(
@@ -253,6 +284,7 @@ def make_dataset(
     workers: int,
     gpus_per_worker: float = 0,
     on_progress: Callable[[int], None] = lambda images: None,
+    say: Callable[[str], None] = lambda sentence: None,
 ) -> Path:
     """Makes a data set in a store, where a sweep finds it, unless it is there; returns its folder.
 
@@ -270,7 +302,7 @@ def make_dataset(
         if not (folder / MANIFEST).is_file():
             sources = {part.fingerprint: stored_folder(part, store) for part in spec.made_from}
             source = source_folder(spec, sources)
-            _generate(spec, partial, workers, gpus_per_worker, source, on_progress)
+            _generate(spec, partial, workers, gpus_per_worker, source, on_progress, say)
             dataset_statistics(partial)
             folder.parent.mkdir(parents=True, exist_ok=True)
             if folder.exists():

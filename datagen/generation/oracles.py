@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 from PIL import Image, ImageOps
 
 from datagen.core.errors import InputError
+from datagen.datasets.decoding import CorruptError
+from datagen.datasets.pictures import rgb_picture
 from datagen.datasets.source_rows import SourceRows
 from datagen.datasets.spec import OracleDataset
 from datagen.generation.diffusion import DiffusionPainter, Subject
@@ -29,7 +30,7 @@ class OracleGenerator(DiffusionPainter):
     def __init__(self, spec: OracleDataset, device: str, source_folder: Path) -> None:
         super().__init__(spec, device)
         self._method, self._settings = spec.method, spec
-        self._rows = SourceRows(source_folder)
+        self._rows, self._folder = SourceRows(source_folder), source_folder
         check_lengths(self._pipeline, (prompt for prompts in spec.prompts for prompt in prompts))
 
     def _subjects(self, positions: Sequence[int]) -> list[Subject]:
@@ -44,10 +45,11 @@ class OracleGenerator(DiffusionPainter):
 
     def _picture(self, encoded: bytes, path: str) -> Image.Image:
         try:
-            with Image.open(io.BytesIO(encoded)) as image:
-                picture = image.convert("RGB")
-        except (OSError, ValueError, SyntaxError) as error:
-            raise InputError(f"The source image {path} cannot be decoded ({error}). Import its set again.") from error
+            picture = rgb_picture(encoded)
+        except CorruptError as error:
+            raise InputError(
+                f"The source image {path} in {self._folder} cannot be decoded ({error}). Import its set again."
+            ) from None
         if self._method == "unclip":
             return picture
         size = (self._settings.width, self._settings.height)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from datagen.core.errors import InputError
-from datagen.datasets.shards import ImageRow, shard_name, write_shard
+from datagen.datasets.shards import ImageRow, record_name, shard_name, write_shard
 from datagen.datasets.spec import DerivedDataset, GeneratedDataset
 from datagen.generation.shared_folder import SharedFolder
 
@@ -95,8 +95,10 @@ class ShardGenerator:
         if failed:
             return {"failed": failed}
         path = self._folder / shard_name(SPLIT, shard, shard_count(self._spec))
-        record = asdict(write_shard(path, rows, self._spec.class_names))
+        beside = path.with_name(record_name(path.name))
+        record = asdict(write_shard(path, rows, self._spec.class_names, record_to=beside))
         if self._shared:
+            self._shared.send(beside)
             self._shared.send(path)
         left_out = getattr(self._generator, "left_out", {})
         return {"record": record, "seconds": time.monotonic() - started, "left_out": left_out}

@@ -16,7 +16,7 @@ class SharedFolder(Protocol):
         ...
 
     def send(self, shard: Path) -> None:
-        """Moves a finished shard from here to the common place."""
+        """Moves a finished shard, or the record of one, from here to the common place."""
         ...
 
     def bring(self, shard: Path) -> None:

@@ -25,7 +25,8 @@ from datagen.core.digests import SUFFIXES
 from datagen.core.errors import InputError
 from datagen.core.files import picture_files
 from datagen.core.identity import derived_seed
-from datagen.datasets.pictures import CorruptError, rgb_picture
+from datagen.datasets.decoding import CorruptError
+from datagen.datasets.pictures import rgb_picture
 from datagen.datasets.shards import ImageRow
 from datagen.datasets.source_rows import SourceRows
 from datagen.datasets.spec import StylizedDataset

@@ -38,7 +38,7 @@ def mindgap_task(config: dict[str, Any]) -> None:
             if task.members:
                 _train(task, resources, report, log)
             else:
-                _generate(task.makes[0], resources, report)  # type: ignore[arg-type]
+                _generate(task.makes[0], resources, report, log.say)  # type: ignore[arg-type]
             _check_there(store)
         except Exception as error:
             kind, reason, trial = understand(error)
@@ -58,7 +58,9 @@ def _check_there(store: Store) -> None:
         raise FileNotFoundError(errno.ENOENT, "its store is away")
 
 
-def _generate(spec: DerivedDataset, resources: Resources, report: Callable[[object], None]) -> None:
+def _generate(
+    spec: DerivedDataset, resources: Resources, report: Callable[[object], None], say: Callable[[str], None]
+) -> None:
     from datagen.datasets.pixel_statistics import dataset_statistics
     from datagen.datasets.summary import store_summary
     from datagen.generation.engine import generate
@@ -76,6 +78,7 @@ def _generate(spec: DerivedDataset, resources: Resources, report: Callable[[obje
         sources={part.fingerprint: store.dataset_folder(part) for part in spec.made_from},
         shared=store.shared_folder(spec.fingerprint),
         on_progress=lambda done: report(ImagesDrawn(done, spec.images)),
+        say=say,
     )
     dataset_statistics(folder)
     store_summary(folder)

@@ -8,7 +8,15 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from datagen.core.digests import NOT_THERE
-from datagen.datasets.spec import DatasetSpec, DerivedDataset, DiffusionDataset, MixedDataset, StylizedDataset
+from datagen.datasets.pixel_statistics import dataset_statistics
+from datagen.datasets.spec import (
+    DatasetSpec,
+    DerivedDataset,
+    DiffusionDataset,
+    MixedDataset,
+    RealDataset,
+    StylizedDataset,
+)
 from orchestrator.planning.balance import balanced
 from orchestrator.planning.cost import cohort_seconds, making_seconds
 from orchestrator.scale import Scale
@@ -198,12 +206,22 @@ def stored_needs(spec: Spec) -> list[Spec]:
 
 
 def repair(plan: Plan, store: Store) -> list[str]:
-    """Removes every damaged artifact of a plan from the store, checking every byte; returns what was wrong."""
+    """Removes every damaged artifact of a plan from the store, checking every byte; returns what was wrong.
+
+    Raises:
+        InputError: real images are damaged, or one of them cannot be decoded.
+    """
     complaints = []
     for spec in plan.artifacts:
-        if store.has(spec) and (found := store.complaints(spec, checksums=True)):
+        if not store.has(spec):
+            continue
+        if found := store.complaints(spec, checksums=True):
             store.remove(spec)
             complaints.append(found[0])
+        elif isinstance(spec, RealDataset):
+            # Every image of a made set was decoded for its statistics before it was published; here they are made,
+            # unless they are known.
+            dataset_statistics(spec.folder)
     return complaints
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import accumulate
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -11,10 +12,10 @@ from typing import BinaryIO, Protocol
 import pyarrow as pa
 import torch
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_image
 
 from datagen.core.errors import InputError
 from datagen.core.identity import derived_seed
+from datagen.datasets.decoding import CorruptError, decoded_image, undecodable
 from datagen.datasets.shards import read_manifest, read_rows
 from trainables.input.shared_memory import shared_bytes
 from trainables.input.threads import in_threads
@@ -82,17 +83,19 @@ def load_images(folder: Path, check: Callable[[Path], None] = lambda folder: Non
     manifest = read_manifest(folder)
     # The digest stands for the images and their order; the rest of the key for what this code makes of them.
     key = f"{manifest.digest[:32]}-v1-{DECODED_LIMIT}"
-    try:
-        shape = _decoded(folder, *_row(next(read_rows(folder)), 0)).shape
-    except Exception:
-        check(folder)  # If the shards are not whole, that is what to say.
-        raise
-    decoded_size = shape.numel() * manifest.rows
-    size = decoded_size if decoded_size <= DECODED_LIMIT else sum(shard.bytes for shard in manifest.shards)
+
+    @cache
+    def shape() -> torch.Size:
+        """Of the first image; what is damaged is neither parsed nor decoded."""
+        check(folder)
+        return _decoded(folder, *_row(next(read_rows(folder, checked=True)), 0)).shape
+
+    def size() -> int:
+        decoded_size = shape().numel() * manifest.rows
+        return decoded_size if decoded_size <= DECODED_LIMIT else sum(shard.bytes for shard in manifest.shards)
 
     def write(file: BinaryIO) -> dict[str, Tensor]:
-        check(folder)
-        return _write_images(folder, file, shape, decoded_size)
+        return _write_images(folder, file, shape(), shape().numel() * manifest.rows)
 
     content, index = shared_bytes(key, size, write)
     labels = index["labels"]
@@ -123,7 +126,7 @@ def _write_decoded(folder: Path, file: BinaryIO, shape: torch.Size) -> dict[str,
         except InputError as error:
             return error
 
-    for batch in read_rows(folder):
+    for batch in read_rows(folder, checked=True):
         for image in in_threads(attempt, [_row(batch, number) for number in range(len(batch))]):
             if isinstance(image, InputError):
                 raise image
@@ -138,7 +141,7 @@ def _write_encoded(folder: Path, file: BinaryIO) -> dict[str, Tensor]:
     labels: list[int] = []
     paths: list[str] = []
     lengths: list[int] = []
-    for batch in read_rows(folder):
+    for batch in read_rows(folder, checked=True):
         for image in batch.column("image").field("bytes"):
             lengths.append(file.write(image.as_buffer()))
         paths += batch.column("image").field("path").to_pylist()
@@ -159,10 +162,9 @@ def _row(batch: pa.RecordBatch, number: int) -> tuple[str, Tensor]:
 
 def _decoded(folder: Path, path: str, encoded: Tensor) -> Tensor:
     try:
-        return decode_image(encoded, ImageReadMode.RGB)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"The image {path} in {folder} cannot be decoded: {reason}") from error
+        return decoded_image(encoded.numpy().data)
+    except CorruptError as error:
+        raise undecodable(folder, path, error) from None
 
 
 def fraction_subset(labels: Tensor, fraction: float, seed: int, *, balanced: bool = True) -> Tensor:

@@ -9,7 +9,7 @@ from pathlib import Path
 from datagen.core.errors import InputError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
-"""What torchvision decodes."""
+"""What `datagen.datasets.decoding` decodes."""
 READERS = 8
 
 

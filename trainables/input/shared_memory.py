@@ -34,7 +34,7 @@ _leases: dict[Path, int] = {}
 """The file descriptors that hold this process's locks."""
 
 
-def shared_bytes(key: str, size: int, build: Build) -> tuple[Tensor, dict[str, Tensor]]:
+def shared_bytes(key: str, size: Callable[[], int], build: Build) -> tuple[Tensor, dict[str, Tensor]]:
     """What `build` writes, as [n] uint8, and the index that it returns; one copy for all processes of this node.
 
     The mapping is private to the process: writing to it changes nobody else's bytes. Without room for it the bytes
@@ -42,7 +42,7 @@ def shared_bytes(key: str, size: int, build: Build) -> tuple[Tensor, dict[str, T
 
     Args:
         key: names the content; equal keys must mean equal bytes.
-        size: how many bytes to expect, roughly. Half of what is free is left alone.
+        size: how many bytes to expect, roughly; asked before `build`. Half of what is free is left alone.
         build: writes the bytes and returns tensors that say what is where; called by one process at a time.
     """
     try:
@@ -52,9 +52,9 @@ def shared_bytes(key: str, size: int, build: Build) -> tuple[Tensor, dict[str, T
             entry = folder / key
             index = _read_index(entry)
             if index is None:
-                free = shutil.disk_usage(folder).free
-                if size > free // 2:
-                    raise OSError(f"{size >> 20} MB are needed and {free >> 20} MB free, of which half is left alone")
+                free, needed = shutil.disk_usage(folder).free, size()
+                if needed > free // 2:
+                    raise OSError(f"{needed >> 20} MB are needed and {free >> 20} MB free, of which half is left alone")
                 index = _publish(entry, build)
             return _lease(entry), index
     except OSError as error:

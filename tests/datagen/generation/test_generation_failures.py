@@ -16,7 +16,7 @@ import pytest
 
 from datagen.core.errors import InputError
 from datagen.datasets.folders import stored_folder
-from datagen.datasets.shards import ImageRow, read_manifest, shard_name
+from datagen.datasets.shards import ImageRow, read_manifest, record_name, shard_name
 from datagen.datasets.spec import DerivedDataset, GeneratedDataset, OracleDataset
 from datagen.generation import engine as generation
 from datagen.generation import shard_generator as shard_generator
@@ -131,6 +131,48 @@ def test_a_shard_that_a_broken_disk_has_left_is_drawn_again(content: bytes, alon
     assert generate(SPEC, tmp_path / "set", workers=1).rows == 24
 
 
+@pytest.mark.parametrize("region", range(8))
+def test_a_shard_with_a_flipped_byte_is_drawn_again_and_named(region: int, alone: None, tmp_path: Path) -> None:
+    whole = generate(SPEC, tmp_path / "undisturbed", workers=1)
+    half_drawn(tmp_path)
+    shard, kept = (tmp_path / "set" / shard_name("train", number, 6) for number in (0, 1))
+    content = bytearray(shard.read_bytes())
+    content[region * len(content) // 8 + 3] ^= 16
+    shard.write_bytes(content)
+    before = kept.stat().st_mtime_ns
+    said: list[str] = []
+    assert generate(SPEC, tmp_path / "set", workers=1, say=said.append).shards == whole.shards
+    assert said == [f"{shard} has changed since it was written (its checksum differs); it is drawn again."]
+    assert kept.stat().st_mtime_ns == before
+
+
+def test_a_shard_without_a_record_is_drawn_again_and_named(alone: None, tmp_path: Path) -> None:
+    half_drawn(tmp_path)
+    shard, other = (tmp_path / "set" / shard_name("train", number, 6) for number in (0, 1))
+    (tmp_path / "set" / record_name(shard.name)).unlink()
+    (tmp_path / "set" / record_name(other.name)).write_text("{")
+    said: list[str] = []
+    assert generate(SPEC, tmp_path / "set", workers=1, say=said.append).rows == 24
+    assert said == [f"{path} has no record of what was written; it is drawn again." for path in (shard, other)]
+
+
+def test_a_finished_set_that_was_not_moved_to_its_place_keeps_its_shards(alone: None, tmp_path: Path) -> None:
+    manifest = generate(SPEC, tmp_path / "set", workers=1)
+    times = [(tmp_path / "set" / shard.file).stat().st_mtime_ns for shard in manifest.shards]
+    said: list[str] = []
+    assert generate(SPEC, tmp_path / "set", workers=1, say=said.append).shards == manifest.shards
+    assert [(tmp_path / "set" / shard.file).stat().st_mtime_ns for shard in manifest.shards] == times
+    assert said == []
+
+
+def half_drawn(folder: Path) -> None:
+    """A set of which one image cannot be drawn: the shards without it are there."""
+    (folder / "fail-1-5").touch()
+    with pytest.raises(GenerationFailedError):
+        generate(SPEC, folder / "set", workers=1)
+    (folder / "fail-1-5").unlink()
+
+
 def test_a_shard_with_an_image_twice_is_not_published(
     alone: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,7 +200,9 @@ def test_a_disk_that_is_full_in_mid_shard_leaves_whole_shards_and_one_sentence(
     assert sorted(path.name for path in (tmp_path / "set").iterdir()) == [
         NOTES,
         shard_name("train", 0, 6),
+        record_name(shard_name("train", 0, 6)),
         shard_name("train", 1, 6),
+        record_name(shard_name("train", 1, 6)),
     ]
     monkeypatch.undo()
 

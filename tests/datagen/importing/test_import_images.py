@@ -24,13 +24,15 @@ from PIL import Image
 
 from datagen import import_images as module
 from datagen.core.errors import InputError
-from datagen.datasets.pictures import CorruptError, Picture, checked_picture
-from datagen.datasets.shards import read_manifest
+from datagen.datasets.decoding import CorruptError
+from datagen.datasets.pictures import Picture, checked_picture
+from datagen.datasets.shards import read_manifest, shard_name
 from datagen.import_images import import_images, import_shard, interleaved, main
 from datagen.importing.picture_lists import labelled_list, oxford_pets_lists
 from datagen.recipes.class_lists import CLASS_LISTS, IMAGENET100, OXFORD_PETS, match_folders
 from datagen.recipes.wordnet import wordnet_definitions
 from tests.conftest import ROOT
+from tests.datagen.datasets.test_decoding import with_wrong_checksum
 
 GREY_RAMP = np.arange(256, dtype=np.uint16).reshape(16, 16) * 257
 """16-bit grey whose high byte counts from 0 to 255."""
@@ -212,6 +214,7 @@ def test_larger_pictures_are_made_smaller_on_request_and_others_left_alone() -> 
         (encoded(picture(1))[:-200], "truncated"),
         (encoded(picture(1), "png")[:-300], "."),
         (encoded(picture(1), "png")[:40], "."),
+        (with_wrong_checksum(encoded(picture(1), "png")), "checksum differs"),
         (encoded(picture(1), "webp")[:-50], "."),
     ],
 )
@@ -304,6 +307,30 @@ def test_corrupt_files_are_named_and_counted_and_above_the_limit_nothing_is_publ
     assert 3 not in [row["index"] for row in rows if row["label"] == 0]
     about = manifests["train"].description
     assert (about["files"], about["converted"], about["tiny"], about["corrupt"]) == (20, 1, 1, [])
+
+
+def test_a_png_with_a_wrong_checksum_is_counted_as_corrupt_and_named(cluster: None, tmp_path: Path) -> None:
+    real = image_folder(tmp_path / "real", {"a": 3, "b": 3})
+    (real / "b/bad.png").write_bytes(with_wrong_checksum(encoded(picture(1), "png")))
+    said: list[str] = []
+    manifest = import_images("own", {"train": real}, tmp_path / "out", limit_corrupt=0.5, say=said.append)["train"]
+    assert manifest.description["corrupt"] == [{"file": "b/bad.png", "reason": "a checksum differs (PNG chunk IDAT)"}]
+    assert any("train: 1 corrupt file left out: b/bad.png" in sentence for sentence in said)
+
+
+def test_a_finished_shard_with_a_flipped_byte_is_made_again_by_the_next_attempt(cluster: None, tmp_path: Path) -> None:
+    real = image_folder(tmp_path / "real", {"a": 8, "b": 8})
+    (real / "a/zz.jpg").write_bytes(b"")
+    with pytest.raises(InputError, match="1 corrupt file of 17"):
+        import_images("own", {"train": real}, tmp_path / "out", rows_per_shard=4)
+    shard = tmp_path / "out/train.partial" / shard_name("train", 1, 5)
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:99] + bytes([whole[99] ^ 1]) + whole[100:])
+    said: list[str] = []
+    folder = tmp_path / "out"
+    import_images("own", {"train": real}, folder, rows_per_shard=4, limit_corrupt=0.5, say=said.append)
+    assert f"{shard} has changed since it was written (its checksum differs); the shard is made again." in said
+    assert (folder / "train" / shard.name).read_bytes() == whole
 
 
 def test_a_class_of_corrupt_files_only_is_refused_whatever_the_limit(cluster: None, tmp_path: Path) -> None:

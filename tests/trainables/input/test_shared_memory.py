@@ -42,24 +42,24 @@ class Builder:
 def test_what_is_there_is_not_built_again() -> None:
     builder = Builder()
     for _ in range(2):
-        content, index = shared_bytes("k", 6, builder)
+        content, index = shared_bytes("k", lambda: 6, builder)
         assert bytes(content.numpy()) == b"abcdef"
         assert index["labels"].tolist() == [1, 2]
     assert builder.calls == 1
 
 
 def test_writing_to_a_mapping_changes_nobody_elses_bytes() -> None:
-    first, _ = shared_bytes("k", 6, Builder())
+    first, _ = shared_bytes("k", lambda: 6, Builder())
     first[0] = 0
-    second, _ = shared_bytes("k", 6, Builder())
+    second, _ = shared_bytes("k", lambda: 6, Builder())
     assert bytes(second.numpy()) == b"abcdef"
 
 
 def test_a_truncated_set_is_built_again(own_root: Path) -> None:
-    shared_bytes("k", 6, Builder())
+    shared_bytes("k", lambda: 6, Builder())
     os.truncate(own_root / "k" / "bytes", 3)
     builder = Builder()
-    assert bytes(shared_bytes("k", 6, builder)[0].numpy()) == b"abcdef"
+    assert bytes(shared_bytes("k", lambda: 6, builder)[0].numpy()) == b"abcdef"
     assert builder.calls == 1
 
 
@@ -69,7 +69,7 @@ def test_a_builder_that_fails_leaves_nothing(own_root: Path) -> None:
         raise RuntimeError("no")
 
     with pytest.raises(RuntimeError):
-        shared_bytes("k", 6, failing)
+        shared_bytes("k", lambda: 6, failing)
     assert [path.name for path in own_root.iterdir()] == ["lock"]
 
 
@@ -77,7 +77,7 @@ def test_without_room_the_bytes_stay_in_the_process_and_the_log_says_so(
     own_root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        content, _ = shared_bytes("k", 2**60, Builder())
+        content, _ = shared_bytes("k", lambda: 2**60, Builder())
     assert bytes(content.numpy()) == b"abcdef"
     assert not (own_root / "k").exists()
     (line,) = caplog.messages
@@ -91,7 +91,7 @@ def test_a_disk_that_fills_up_meanwhile_is_no_harm(own_root: Path) -> None:
                 raise OSError(28, "No space left on device")
             return super().__call__(file)
 
-    assert bytes(shared_bytes("k", 6, Full())[0].numpy()) == b"abcdef"
+    assert bytes(shared_bytes("k", lambda: 6, Full())[0].numpy()) == b"abcdef"
     assert [path.name for path in own_root.iterdir()] == ["lock"]
 
 
@@ -99,18 +99,18 @@ def test_a_folder_that_is_not_ours_alone_is_not_trusted(own_root: Path) -> None:
     own_root.mkdir()
     own_root.chmod(0o777)
     builder = Builder()
-    shared_bytes("k", 6, builder)
-    shared_bytes("k", 6, builder)
+    shared_bytes("k", lambda: 6, builder)
+    shared_bytes("k", lambda: 6, builder)
     assert builder.calls == 2
 
 
 def test_what_nobody_uses_is_removed_in_time(own_root: Path) -> None:
-    shared_bytes("old", 6, Builder())
+    shared_bytes("old", lambda: 6, Builder())
     (own_root / ".half.1").mkdir()
     (own_root / ".half.1" / "bytes").touch()
     for name in ("old", ".half.1"):
         os.utime(own_root / name, (time.time() - 3600,) * 2)
-    shared_bytes("new", 6, Builder())
+    shared_bytes("new", lambda: 6, Builder())
     assert {path.name for path in own_root.iterdir()} == {"lock", "old", "new"}  # the old one is still held here
     discard_unused()
     assert {path.name for path in own_root.iterdir()} == {"lock"}
@@ -118,7 +118,7 @@ def test_what_nobody_uses_is_removed_in_time(own_root: Path) -> None:
 
 def _hold(root: Path, ready: object, done: object) -> None:
     shared_memory.ROOT = root
-    shared_bytes("k", 6, Builder())
+    shared_bytes("k", lambda: 6, Builder())
     ready.set()  # type: ignore[attr-defined]
     done.wait(30)  # type: ignore[attr-defined]
     os._exit(0)
@@ -131,7 +131,7 @@ def test_a_set_lives_as_long_as_one_process_holds_it(own_root: Path) -> None:
     other.start()
     assert ready.wait(30)
     builder = Builder()
-    shared_bytes("k", 6, builder)
+    shared_bytes("k", lambda: 6, builder)
     discard_unused()
     assert (own_root / "k").exists()
     assert builder.calls == 0

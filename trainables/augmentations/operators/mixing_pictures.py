@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Protocol
 
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms.v2 import functional as operators
 
 from datagen.core.errors import InputError
+from datagen.datasets.decoding import CorruptError, decoded_image
 from trainables.augmentations.operators.fractals import fractal
 from trainables.input.mixing_pictures import digest_of, picture_files
 from trainables.spec import FRACTALS, TrainingSpec
@@ -91,16 +91,14 @@ class Pictures:
 
     def _picture(self, path: Path) -> Tensor:
         """The picture with its shorter side resized to 256/224 of the size (bilinear)."""
-        picture = decode_image(str(path), ImageReadMode.RGB)
-        if picture.ndim == 4:  # an animation: its first frame
-            picture = picture[0]
+        picture = decoded_image(path.read_bytes())
         return operators.resize(picture, [round(self._size * 256 / 224)], antialias=True)
 
     def _picture_or_reason(self, path: Path) -> Tensor | str:
         try:
             return self._picture(path)
-        except (RuntimeError, ValueError) as error:
-            return str(error).splitlines()[0]
+        except (CorruptError, OSError) as error:
+            return str(error)
 
 
 def mixing_set(spec: TrainingSpec) -> MixingSet:
