@@ -8,7 +8,7 @@ import os
 import signal
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -187,10 +187,10 @@ def test_a_disk_that_is_full_in_mid_shard_leaves_whole_shards_and_one_sentence(
 ) -> None:
     write_table, written = pq.write_table, []
 
-    def write_some(table: Any, file: BinaryIO, **options: Any) -> None:
+    def write_some(table: Any, file: Path, **options: Any) -> None:
         written.append(table)
         if len(written) == 3:
-            file.write(b"PAR1")
+            file.write_bytes(b"PAR1")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         write_table(table, file, **options)
 
