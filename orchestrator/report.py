@@ -230,8 +230,8 @@ def _seeds_at_hand(study: Study, scale: Scale, at_hand: Callable[[TrainingSpec],
 
 
 def _recorded(store: Store, uri: str) -> Recorded:
+    from orchestrator.tracking.address import tracking_uri
     from orchestrator.tracking.reader import Recorded
-    from orchestrator.tracking.recorder import tracking_uri
 
     return Recorded(tracking_uri(store) if uri == "default" else uri)
 

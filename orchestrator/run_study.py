@@ -25,9 +25,10 @@ from orchestrator.planning.search import SearchRun, with_searched
 from orchestrator.planning.selection import find_trial, only
 from orchestrator.reporting.tables import LAST_EPOCHS, finished_models
 from orchestrator.storage.store import Store, StoredModel
-from orchestrator.tracking.recorder import Tracker, check_tracking, tracking_uri, ui_command
+from orchestrator.tracking.address import check_tracking, tracking_uri, ui_command
+from orchestrator.tracking.checks import check_records
+from orchestrator.tracking.recorder import Tracker
 from orchestrator.tracking.secrets import redacted
-from orchestrator.tracking.server import check_server
 from trainables.spec import TrainingSpec
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def run_study(plan: Plan, store: Store, options: Options, command: str, console:
     console.print(f"MLflow: {ui_command(tracking_uri(store))}", highlight=False, soft_wrap=True)
     if not part.missing() and not part.to_search and _is_recorded(plan, store):
         return _finish(plan, part, store, options, command, console, tracker=None, outcome=None)
-    if absence := check_server(tracking_uri(store)):
+    if absence := check_records(tracking_uri(store)):
         console.print(f"[yellow]{absence}[/yellow]", highlight=False, soft_wrap=True)
     with Tracker(plan, store, forced=[find_trial(plan, name) for name in options.force]) as tracker:
         runs = part.missing() or part.to_search

@@ -11,6 +11,7 @@ from datagen.core.digests import file_digest
 from datagen.core.errors import InputError, said_of
 from datagen.core.identity import Allowed, shown
 from datagen.core.settings import Setting, Settings, plain_name, take
+from datagen.core.wording import number_words, percent_words
 from datagen.datasets.shards import MANIFEST, read_manifest
 from datagen.datasets.spec import (
     DatasetSpec,
@@ -224,9 +225,8 @@ class Scale:
             parts = {key: value for key, value in choices.items() if key != "real_share"}
             share = choices.get("real_share", 0.5)
             first, second = self.dataset(REAL, parts), self.dataset(SYNTHETIC, parts)
-            return MixedDataset(
-                name=MIXED, class_names=first.class_names, first=first, second=second, share=share, label=f"{share:.0%}"
-            )
+            names, label = first.class_names, percent_words(share)
+            return MixedDataset(name=MIXED, class_names=names, first=first, second=second, share=share, label=label)
         if choices.get("stylized") and self.style is not None:
             content = self.dataset(kind, {key: value for key, value in choices.items() if key != "stylized"})
             return self.style.spec(kind, content, label="stylized")
@@ -266,7 +266,7 @@ def _word(key: str, value: Any) -> str:
         return key if value else ""
     if isinstance(value, str):
         return value
-    return f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
+    return f"{key}={number_words(value)}" if isinstance(value, float) else f"{key}={value}"
 
 
 _SCALE = (

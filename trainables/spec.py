@@ -44,6 +44,7 @@ from typing import Any
 
 from datagen.core.errors import InputError
 from datagen.core.identity import Spec, fingerprint_of, identity, runtime
+from datagen.core.wording import share_words
 from datagen.datasets.spec import DatasetSpec
 from trainables.direction import Direction
 from trainables.models.layers import Layer, layers_of_network
@@ -203,7 +204,7 @@ class TrainingSpec(Spec):
     def title(self) -> str:
         """A readable name, for example "synthetic->real N=16 s0"."""
         depth = f" N={self.frozen_layers}" if self.source else ""
-        share = f" 1/{round(1 / self.fraction)}" if self.fraction < 1 else ""
+        share = f" {share_words(self.fraction)}" if self.fraction < 1 else ""
         label = f" {self.label}" if self.label else ""
         return f"{self.direction}{depth}{share}{label} s{self.seed}"
 

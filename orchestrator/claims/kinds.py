@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from datagen.core.wording import share_words
 from orchestrator.claims.checks import TOLERANCE, Accuracies, Check, NotMeasured, above, near
 from orchestrator.claims.checks import Cell as Cell
 from orchestrator.claims.checks import Claim as Claim
@@ -176,7 +177,7 @@ class CostsAtMost(Claim):
 
     def checks(self, top1: Accuracies) -> Iterable[Check]:
         """The costs."""
-        share, base = f"1/{round(1 / self.fraction)}", top1[Cell(REAL)]
+        share, base = share_words(self.fraction), top1[Cell(REAL)]
         transfer = top1[Cell(TO_REAL, self.frozen_layers, self.fraction)]
         if self.transfer is not None:
             yield near(f"cost of {share} after pretraining", base - transfer, self.transfer)

@@ -20,7 +20,9 @@ a single false find, and asks nothing of how the comparisons depend on each othe
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import warnings
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -63,40 +65,15 @@ def interval(values: Array) -> Interval:
     Returns:
         Student's t, or the BCa bootstrap for rows with `BOOTSTRAP_FROM` values or more.
     """
-    values = np.asarray(values, float)
-    counts = np.sum(~np.isnan(values), axis=1)
-    low, high = np.full(len(values), np.nan), np.full(len(values), np.nan)
-    for count in np.unique(counts[counts > 1]):
-        rows = counts == count
-        # Rows with the same number of values are computed as one array, the missing ones pushed out by sorting.
-        present = np.sort(values[rows], axis=1)[:, :count]
-        low[rows], high[rows] = _bootstrap(present) if count >= BOOTSTRAP_FROM else _student(present)
+    low, high = np.full((2, len(values)), np.nan)
+    for rows, present in _by_count(values):
+        found = (
+            _bootstrap(present)
+            if present.shape[1] >= BOOTSTRAP_FROM
+            else _t_test(present).confidence_interval(CONFIDENCE)
+        )
+        low[rows], high[rows] = found
     return Interval(low, high)
-
-
-def _student(values: Array) -> tuple[Array, Array]:
-    from scipy import stats
-
-    count = values.shape[1]
-    mean = values.mean(axis=1)
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, count - 1) * values.std(axis=1, ddof=1) / np.sqrt(count)
-    return mean - half, mean + half
-
-
-def _bootstrap(values: Array) -> tuple[Array, Array]:
-    from scipy import stats
-
-    low, high = values.mean(axis=1), values.mean(axis=1)
-    varied = np.flatnonzero(
-        np.ptp(values, axis=1) > 0
-    )  # BCa of equal values is not defined; their interval is a point.
-    for rows in np.array_split(varied, max(1, len(varied) // 256)) if len(varied) else []:
-        found = stats.bootstrap(
-            (values[rows],), np.mean, axis=-1, method="BCa", n_resamples=RESAMPLES, batch=100, rng=0,
-            confidence_level=CONFIDENCE,
-        ).confidence_interval  # fmt: skip
-        low[rows], high[rows] = found.low, found.high
-    return low, high
 
 
 def paired_differences(values: Array, baselines: Array) -> Differences:
@@ -106,28 +83,49 @@ def paired_differences(values: Array, baselines: Array) -> Differences:
         values: shape (points, seeds), NaN where a seed has no result.
         baselines: the same shape; row i is what row i is compared with.
     """
-    from scipy import stats
-
     differences = np.asarray(values, float) - np.asarray(baselines, float)
     seeds = np.sum(~np.isnan(differences), axis=1)
-    low, high = interval(differences)
-    mean = np.full(len(differences), np.nan)
-    some = seeds > 0
-    mean[some] = np.nanmean(differences[some], axis=1)
-    p = np.full(len(differences), np.nan)
-    for count in np.unique(seeds[seeds > 1]):
-        rows = seeds == count
-        present = np.sort(differences[rows], axis=1)[:, :count]
-        error = present.std(axis=1, ddof=1) / np.sqrt(count)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            p[rows] = 2 * stats.t.sf(np.abs(present.mean(axis=1)) / error, count - 1)
-        # Without any spread the statistic is 0/0 where nothing differs, and infinite (p = 0) elsewhere.
-        p[rows] = np.where(np.isnan(p[rows]), 1.0, p[rows])
-    return Differences(mean, low, high, p, seeds)
+    mean, p = np.full((2, len(differences)), np.nan)
+    mean[seeds > 0] = np.nanmean(differences[seeds > 0], axis=1)
+    for rows, present in _by_count(differences):
+        # Without any spread the statistic is infinite (p = 0), or 0/0 where nothing differs.
+        p[rows] = np.nan_to_num(_t_test(present).pvalue, nan=1.0)
+    return Differences(mean, *interval(differences), p, seeds)
+
+
+def _by_count(values: Array) -> Iterator[tuple[npt.NDArray[np.bool_], Array]]:
+    """Those rows together that have as many values, two or more: which they are, and their values without the NaN."""
+    counts = np.sum(~np.isnan(values), axis=1)
+    for count in np.unique(counts[counts > 1]):
+        rows = counts == count
+        yield rows, np.sort(values[rows], axis=1)[:, :count]  # NaN is sorted to the end.
+
+
+def _t_test(values: Array) -> Any:
+    """Of each row's mean against 0; rows without spread are expected."""
+    from scipy import stats
+
+    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return stats.ttest_1samp(values, 0, axis=1)
+
+
+def _bootstrap(values: Array) -> tuple[Array, Array]:
+    """BCa of equal values is not defined; their interval is a point."""
+    from scipy import stats
+
+    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        low, high = stats.bootstrap(
+            (values,), np.mean, axis=-1, method="BCa", n_resamples=RESAMPLES, batch=100, rng=0,
+            confidence_level=CONFIDENCE,
+        ).confidence_interval  # fmt: skip
+    mean = values.mean(axis=1)
+    return np.where(np.isnan(low), mean, low), np.where(np.isnan(high), mean, high)
 
 
 def holm(p: Array) -> Array:
-    """Holm's adjusted p-values; NaN stays NaN and is not counted as a comparison."""
+    """Holm's adjusted p-values; NaN stays NaN and is not counted as a comparison (scipy has no such function)."""
     p = np.asarray(p, float)
     adjusted = np.full(p.shape, np.nan)
     known = np.flatnonzero(~np.isnan(p))

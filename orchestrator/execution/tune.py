@@ -7,7 +7,6 @@ generating, training bases and training cohorts. Tune never retries: the schedul
 from __future__ import annotations
 
 import logging
-import re
 import shutil
 import signal
 import tempfile
@@ -22,6 +21,7 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from datagen.core.wording import file_safe
 from orchestrator.execution.cluster import Cluster, Resources, join_cluster
 from orchestrator.execution.early_stopping import HalvingByBudget
 from orchestrator.execution.failures import describe
@@ -31,7 +31,6 @@ from orchestrator.execution.worker import mindgap_task
 from orchestrator.planning.plan import Task
 from orchestrator.planning.search import SearchRun
 from orchestrator.storage.store import Store
-from trainables.direction import ARROW
 from trainables.report import EpochReport
 
 __all__ = ["Cluster", "Outcome", "Watcher", "join_cluster", "run_plan", "seconds_to_the_end"]
@@ -284,11 +283,6 @@ def _placement(task: Task, cluster: Cluster) -> tune.PlacementGroupFactory:
 
 def _readable_name(trial: Any) -> str:
     return f"{file_safe(trial.config['task'].title)} {trial.trial_id}"
-
-
-def file_safe(title: str) -> str:
-    """A task's title with nothing that a file name, a label or a URL would not take."""
-    return re.sub(r"[^\w.=+,-]+", "_", title.replace(ARROW, "-to-"))
 
 
 def _short_name(trial: Any) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from datagen.core.files import written_whole
+from datagen.core.wording import number_words, share_words
 from orchestrator.study import Figure as FigureSettings
 from trainables.direction import MIXED, REAL, REAL_TO_SYNTHETIC, SYNTHETIC, SYNTHETIC_TO_REAL, Direction
 
@@ -120,10 +121,9 @@ def _reduction(points: pd.DataFrame, settings: FigureSettings, _: Sequence[str],
             _draw_baselines(axes, points, settings)
     _draw_fit(linear, logarithmic, grid, settings)
     shares = sorted(grid[settings.axis].unique())
-    logarithmic.set_xticks([-np.log2(share) for share in shares], [f"1/{round(1 / share)}" for share in shares])
-    linear.set_xticks(
-        [share for share in shares if share >= 1 / 8], [f"1/{round(1 / s)}" for s in shares if s >= 1 / 8]
-    )
+    logarithmic.set_xticks([-np.log2(share) for share in shares], [share_words(share) for share in shares])
+    wide = [share for share in shares if share >= 1 / 8]
+    linear.set_xticks(wide, [share_words(share) for share in wide])
     linear.set_xlabel("share of the real images, linear (read right to left)")
     logarithmic.set_xlabel("share of the real images, log2 (read left to right)")
     logarithmic.set_ylabel("")
@@ -382,10 +382,10 @@ def _label(series: str, name: Any) -> str:
 
 def _value_label(axis: str, value: Any) -> str:
     if axis == "fraction" or (axis == "real_share" and 0 < value <= 1 / 8):
-        return f"1/{round(1 / value)}"
+        return share_words(value)
     if isinstance(value, (bool, np.bool_)):
         return axis if value else "plain"
-    text = f"{value:.3g}" if isinstance(value, float) else str(value)
+    text = number_words(value) if isinstance(value, float) else str(value)
     return text.replace("_", " ") if text.isidentifier() else text
 
 

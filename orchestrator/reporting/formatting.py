@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from datagen.core.wording import number_words, share_words
 from orchestrator.claims.checks import Outcome
 from orchestrator.claims.statistics import SIGNIFICANCE
 
@@ -22,7 +23,7 @@ def display_table(points: pd.DataFrame) -> pd.DataFrame:
     if (points["frozen_layers"] > 0).any():
         shown["frozen layers"] = [f"1-{n}" if n else "none" for n in points["frozen_layers"]]
     if (points["fraction"] < 1).any():
-        shown["share of data"] = [f"1/{round(1 / fraction)}" for fraction in points["fraction"]]
+        shown["share of data"] = [share_words(fraction) for fraction in points["fraction"]]
     for name in varied_settings(points):
         shown[name.replace("_", " ")] = [_cell(value) for value in points[name]]
     shown["seeds"] = points["seeds"]
@@ -63,7 +64,7 @@ def _cell(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return number_words(value) if isinstance(value, float) else str(value)
 
 
 def _means(points: pd.DataFrame, metric: str, digits: int) -> list[str]:

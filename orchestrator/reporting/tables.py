@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from datagen.core.wording import number_words, share_words
 from datagen.datasets.spec import DatasetSpec, DiffusionDataset, MixedDataset, RealDataset, StylizedDataset
 from orchestrator.claims.statistics import Array, holm, interval, paired_differences
 from orchestrator.planning.plan import Plan
@@ -64,9 +65,7 @@ def trial_table(plan: Plan, models: Mapping[str, StoredModel]) -> pd.DataFrame:
     table.insert(0, "study", plan.study.name)
     table.insert(1, "scale", plan.scale.name)
     found = [models.get(spec.fingerprint) for spec in specs]
-    summary = _last_epochs([model.history if model and not model.failure else [] for model in found])
-    for position, metric in enumerate(METRICS):
-        table[f"{metric}_mean"], table[f"{metric}_std"] = summary[0][:, position], summary[1][:, position]
+    table = table.join(_last_epochs([model.history if model and not model.failure else [] for model in found]))
     table["epochs"] = [len(model.history) if model else 0 for model in found]
     table["seconds"] = [round(sum(row["seconds"] for row in model.history), 3) if model else 0.0 for model in found]
     table["real_images"] = [real_images(spec) for spec in specs]
@@ -161,17 +160,15 @@ def _is_plain(scale: Scale, name: str, value: Any) -> bool:
     return value is None or name not in usual or bool(value == usual[name])
 
 
-def _last_epochs(histories: Sequence[Sequence[Mapping[str, float]]]) -> tuple[Array, Array]:
-    """Mean and population standard deviation over the last epochs, each of shape (trials, metrics); NaN if empty."""
-    values = np.full((len(histories), LAST_EPOCHS, len(METRICS)), np.nan)
-    for position, history in enumerate(histories):
-        last = [[row[metric] for metric in METRICS] for row in history[-LAST_EPOCHS:]]
-        if last:
-            values[position, : len(last)] = last
-    means, deviations = np.full((2, len(histories), len(METRICS)), np.nan)
-    some = [bool(history) for history in histories]
-    means[some], deviations[some] = np.nanmean(values[some], axis=1), np.nanstd(values[some], axis=1)
-    return means, deviations
+def _last_epochs(histories: Sequence[Sequence[Mapping[str, float]]]) -> pd.DataFrame:
+    """Mean and population standard deviation over the last epochs, a row for each history; NaN if it is empty."""
+    epochs = pd.DataFrame(
+        [(place, *(row[m] for m in METRICS)) for place, rows in enumerate(histories) for row in rows[-LAST_EPOCHS:]],
+        columns=["place", *METRICS],
+    ).astype(dict.fromkeys(METRICS, float))
+    of_history = epochs.groupby("place")
+    found = of_history.mean().add_suffix("_mean").join(of_history.std(ddof=0).add_suffix("_std"))
+    return found.reindex(range(len(histories)))[[f"{m}_{what}" for m in METRICS for what in ("mean", "std")]]
 
 
 def point_columns(trials: pd.DataFrame) -> list[str]:
@@ -201,31 +198,20 @@ def point_table(trials: pd.DataFrame) -> pd.DataFrame:
     """
     columns = point_columns(trials)
     points = trials.drop_duplicates(columns)[["role", *columns, "real_images"]].reset_index(drop=True)
-    points["seeds"] = np.sum(~np.isnan(by_seed(trials)), axis=1)
+    measured = [f"{metric}_{what}" for metric in METRICS for what in ("mean", "std")]
+    done = trials[columns].join(trials[measured].where(trials["status"] == "done"))
+    of_point = done.groupby(columns, sort=False, dropna=False)
+    points["seeds"] = of_point["top1_mean"].count().to_numpy()
     for metric in METRICS:
-        values = by_seed(trials, metric)
-        within = by_seed(trials.assign(spread_mean=trials[f"{metric}_std"]), "spread")
-        points[f"{metric}_mean"] = _mean(values)
-        points[f"{metric}_last_epochs_std"] = _mean(within)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            deviations = _sample_deviation(values)
-        points[f"{metric}_std"] = np.where(points["seeds"] > 1, deviations, points[f"{metric}_last_epochs_std"])
-        low, high = interval(values)
+        means, within = of_point[f"{metric}_mean"], of_point[f"{metric}_std"].mean().to_numpy()
+        points[f"{metric}_mean"] = means.mean().to_numpy()
+        points[f"{metric}_last_epochs_std"] = within
+        points[f"{metric}_std"] = np.where(points["seeds"] > 1, means.std().to_numpy(), within)
+        low, high = interval(by_seed(trials, metric))
         if metric in ACCURACIES:
             low, high = np.clip(low, 0, 100), np.clip(high, 0, 100)
         points[f"{metric}_low"], points[f"{metric}_high"] = low, high
     return _with_comparisons(points, by_seed(trials), [name for name in columns if name not in (*POINT, "variant")])
-
-
-def _mean(values: Array) -> Array:
-    counts = np.sum(~np.isnan(values), axis=1)
-    return np.where(counts > 0, np.nansum(values, axis=1) / np.maximum(counts, 1), np.nan)
-
-
-def _sample_deviation(values: Array) -> Array:
-    counts = np.sum(~np.isnan(values), axis=1)
-    squares = np.nansum((values - _mean(values)[:, None]) ** 2, axis=1)
-    return np.asarray(np.sqrt(squares / (counts - 1)), float)
 
 
 def _with_comparisons(points: pd.DataFrame, values: Array, settings: Sequence[str]) -> pd.DataFrame:
@@ -286,7 +272,7 @@ def with_published(points: pd.DataFrame, table: str | None, data_set: str | None
 def point_name(row: Mapping[Any, Any], settings: Sequence[str] = ()) -> str:
     """A point in words, for example "synthetic->real N=16 1/8 augmix"."""
     depth = f" N={row['frozen_layers']}" if row["frozen_layers"] else ""
-    share = f" 1/{round(1 / row['fraction'])}" if row["fraction"] < 1 else ""
+    share = f" {share_words(row['fraction'])}" if row["fraction"] < 1 else ""
     others = [setting_words(name, row[name]) for name in settings]
     return " ".join([f"{row['direction']}{depth}{share}", *(word for word in others if word)])
 
@@ -297,4 +283,6 @@ def setting_words(name: str, value: Any) -> str:
         return ""
     if isinstance(value, (bool, np.bool_)):
         return name if value else f"not {name}"
-    return value if isinstance(value, str) else f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
+    if isinstance(value, str):
+        return value
+    return f"{name}={number_words(value)}" if isinstance(value, float) else f"{name}={value}"

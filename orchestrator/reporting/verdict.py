@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from datagen.core.wording import share_words
 from orchestrator.claims import checks as claim_checks
 from orchestrator.claims.checks import Outcome
 from orchestrator.claims.statistics import SIGNIFICANCE
@@ -78,7 +79,7 @@ def _reduction_sentences(points: pd.DataFrame) -> list[str]:
     shown = both[both["fraction"].isin([1.0, 1 / 8, both["fraction"].min()])].drop_duplicates("fraction")
     for row in shown.sort_values("fraction", ascending=False).to_dict("records"):
         sentences.append(
-            f"With 1/{round(1 / row['fraction'])} of the real images: {row['top1_mean']:.1f} % top-1 after synthetic "
+            f"With {share_words(row['fraction'])} of the real images: {row['top1_mean']:.1f} % top-1 after synthetic "
             f"pretraining (N = {row['frozen_layers']}), {row['top1_mean_scratch']:.1f} % from scratch."
         )
     line = fitted_line(transfers["fraction"], transfers["top1_mean"])

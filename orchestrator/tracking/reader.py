@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from datagen.core.errors import InputError
 from orchestrator.storage.store import StoredModel
-from orchestrator.tracking.recorder import EXPERIMENT, METRICS
+from orchestrator.tracking.address import EXPERIMENT, database_file
+from orchestrator.tracking.client import open_client, runs_with
+from orchestrator.tracking.contents import METRICS
 from trainables.spec import TrainingSpec
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-PAGE = 1000
-"""Runs asked for at once."""
 
 
 class Recorded:
@@ -33,17 +30,10 @@ class Recorded:
     """
 
     def __init__(self, uri: str) -> None:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
-        logging.getLogger("alembic").setLevel(logging.WARNING)
         _refuse_absent_file(uri)
-        from mlflow import MlflowClient
-
         self._uri = uri
         with _told(uri):
-            self._client = MlflowClient(uri)
+            self._client = open_client(uri)
             experiment = self._client.get_experiment_by_name(EXPERIMENT)
             if experiment is None:
                 raise InputError(f"MLflow at {uri} has no experiment {EXPERIMENT!r}. Was the study recorded there?")
@@ -76,23 +66,18 @@ def _told(uri: str) -> Iterator[None]:
 
 def _refuse_absent_file(uri: str) -> None:
     """MLflow would make an empty database."""
-    path = Path(uri.removeprefix("sqlite:///"))
-    if uri.startswith("sqlite:///") and not path.is_file():
+    path = database_file(uri)
+    if path is not None and not path.is_file():
         raise InputError(f"There is no MLflow database {path}. Give its address: --from-mlflow sqlite:///FILE.")
 
 
 def _finished_runs(client: MlflowClient, experiment: str) -> dict[str, Any]:
     """The newest run of each training; one that several studies share has a run in each."""
     found: dict[str, Any] = {}
-    token = None
-    while True:
-        runs = client.search_runs([experiment], "tags.role = 'trial'", max_results=PAGE, page_token=token)
-        for run in runs:
-            if run.info.status in ("FINISHED", "FAILED"):
-                found.setdefault(run.data.tags.get("fingerprint", ""), run)
-        token = runs.token
-        if not token:
-            return found
+    for run in runs_with(client, experiment, {"role": "trial"}):
+        if run.info.status in ("FINISHED", "FAILED"):
+            found.setdefault(run.data.tags.get("fingerprint", ""), run)
+    return found
 
 
 def _history(client: MlflowClient, run: Any) -> list[dict[str, float]]:

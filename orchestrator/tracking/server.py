@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from datagen.core.errors import InputError
+from orchestrator.tracking.address import EXPERIMENT
 from orchestrator.tracking.secrets import redacted
 
 ANSWERS_WITHIN = 10
@@ -16,13 +17,11 @@ def check_server(uri: str) -> str:
     """Asks the server at `uri` something small, with MLflow's own settings for passwords and certificates.
 
     Returns:
-        A sentence to show if it does not answer now, "" if it does, or if `uri` is a database.
+        A sentence to show if it does not answer now or its experiment was deleted, "" if all is well.
 
     Raises:
         InputError: it is not trusted, does not let us in, or is no MLflow server: that would not pass by itself.
     """
-    if not uri.startswith(("http://", "https://")):
-        return ""
     from mlflow.exceptions import MlflowException
     from mlflow.utils.credentials import get_default_host_creds
     from mlflow.utils.rest_utils import http_request
@@ -33,7 +32,7 @@ def check_server(uri: str) -> str:
             get_default_host_creds(uri),
             question,
             "GET",
-            params={"experiment_name": "mindgap"},
+            params={"experiment_name": EXPERIMENT},
             max_retries=0,
             timeout=ANSWERS_WITHIN,
             raise_on_status=False,
@@ -53,6 +52,8 @@ def check_server(uri: str) -> str:
         return f"The MLflow server {shown} is not well (HTTP {answer.status_code}). The study runs all the same."
     if not answer.headers.get("Content-Type", "").startswith("application/json"):
         raise InputError(f"What answers at {shown} is no MLflow server. Fix MLFLOW_TRACKING_URI, or unset it.")
+    if answer.status_code == 200 and answer.json()["experiment"].get("lifecycle_stage") == "deleted":
+        return f"The experiment {EXPERIMENT!r} was deleted in MLflow. It is restored, with its runs, for this record."
     return ""
 
 

@@ -22,7 +22,8 @@ from orchestrator.reporting.report_data import gather
 from orchestrator.reporting.samples import SIDE, sample_classes, sample_strips
 from orchestrator.reporting.tables import finished_models, point_table, trial_table, with_published
 from orchestrator.storage.store import Store
-from orchestrator.tracking import recorder as tracking
+from orchestrator.tracking.address import tracking_uri
+from orchestrator.tracking.recorder import Tracker
 from trainables.spec import TrainingSpec
 
 
@@ -230,7 +231,7 @@ def test_the_command_rebuilds_the_same_report_from_the_store_and_from_mlflow_alo
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     store = Store(tmp_path / "store").open()
     plan, first = reported(tmp_path, fail="synthetic->real N=1 ")
-    with tracking.Tracker(plan, store) as tracker:
+    with Tracker(plan, store) as tracker:
         tracker.record_results(finished_models(plan, store), first.files, first.verdict, complete=False)
     assert tracker.lost == []
     table = store.study_folder("layer_importance", "pocket") / "trials.csv"
@@ -239,7 +240,7 @@ def test_the_command_rebuilds_the_same_report_from_the_store_and_from_mlflow_alo
     code, output = command("--store", str(store.root), "--format", "csv")
     assert code == 0, output
     assert table.read_text() == written
-    uri = tracking.tracking_uri(store)
+    uri = tracking_uri(store)
     code, output = command("--store", str(tmp_path / "empty"), "--from-mlflow", uri)
     assert code == 0, output
     rebuilt = Store(tmp_path / "empty").study_folder("layer_importance", "pocket")
