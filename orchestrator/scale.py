@@ -23,7 +23,15 @@ from datagen.datasets.spec import (
 from datagen.recipes.recipe import DiffusionRecipe, StyleRecipe
 from datagen.recipes.settings import TEXT_TO_IMAGE, named_classes, settings_of_method
 from orchestrator.papers import checked_data_set
-from orchestrator.settings import DATA_CHOICES, DEFAULT_GENERATOR, GENERATION, GENERATION_OF_POINT, START, TRAINING
+from orchestrator.settings import (
+    DATA_CHOICES,
+    DEFAULT_GENERATOR,
+    DIRECTION,
+    GENERATION,
+    GENERATION_OF_POINT,
+    START,
+    TRAINING,
+)
 from trainables.direction import MIXED, REAL, SYNTHETIC, Direction
 from trainables.spec import TrainingSpec
 
@@ -200,23 +208,32 @@ class Scale:
             file = self.pretrained.file
             settings |= {"initial_weights": file_digest(file), "initial_weights_file": file}
         direction = Direction.parse(point["direction"])
-        labelled = {key: value for key, value in point.items() if key not in ("direction", *TRANSFER_ONLY)}
         if direction.source is not None:
             base = {key: value for key, value in settings.items() if key not in transfer_only}
-            base["label"] = point_label({key: value for key, value in labelled.items() if key not in transfer_only})
-            settings["source"] = self._training(direction.source, choices, base, seed)
-        return self._training(direction.target, choices, {**settings, "label": point_label(labelled)}, seed)
+            said = {key: value for key, value in point.items() if key not in transfer_only}
+            settings["source"] = self._training(direction.source, choices, base, said, seed)
+        return self._training(direction.target, choices, settings, point, seed)
 
     def _training(
-        self, trained_on: str, choices: Mapping[str, Any], settings: Mapping[str, Any], seed: int
+        self, kind: str, choices: Mapping[str, Any], settings: Mapping[str, Any], said: Mapping[str, Any], seed: int
     ) -> TrainingSpec:
-        train, validation = self.dataset(trained_on, choices), self.dataset("validation")
-        key = (train.fingerprint, seed, *sorted((k, id(v) if k == "source" else v) for k, v in settings.items()))
+        """A training on images of a kind; what of `said`, the point, it is labelled with."""
+        train, validation = self.dataset(kind, choices), self.dataset("validation")
+        label = point_label({key: value for key, value in said.items() if key not in (DIRECTION, *TRANSFER_ONLY)})
+        given = ((key, id(value) if key == "source" else value) for key, value in settings.items())
+        key = (train.fingerprint, seed, label, *sorted(given))
         if key not in self._made:
-            fixed = {"train": train, "validation": validation, "seed": seed}
-            self._made[key] = TrainingSpec(**{**self.recipe, **settings, **fixed})
-        made: TrainingSpec = self._made[key]
-        return made
+            fixed = {"train": train, "validation": validation, "seed": seed, "label": label}
+            made = TrainingSpec(**{**self.recipe, **settings, **fixed})
+            # A point's setting without effect there is left aside: two points that differ in it only are one training.
+            if idle := made.without_effect().keys() & settings.keys():
+                kept, named = (
+                    {name: value for name, value in one.items() if name not in idle} for one in (settings, said)
+                )
+                made = self._training(kind, choices, kept, named, seed)
+            self._made[key] = made
+        spec: TrainingSpec = self._made[key]
+        return spec
 
     def _dataset(self, kind: str, choices: Mapping[str, Any]) -> DatasetSpec:
         if kind == "validation":

@@ -46,7 +46,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "orchestrator/storage": set(),
     "orchestrator/planning": {
-        *("orchestrator/settings", "orchestrator/scale", "orchestrator/study", "orchestrator/storage"),
+        *("orchestrator/axes", "orchestrator/settings"),
+        *("orchestrator/scale", "orchestrator/study", "orchestrator/storage"),
     },
     "orchestrator/execution": {
         "orchestrator/scale",

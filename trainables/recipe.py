@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from trainables.spec import TrainingSpec
+from trainables.spec import REFERENCE_BATCH, TrainingSpec
 
 
 def learning_rates(spec: TrainingSpec, steps_per_epoch: int) -> list[float]:
@@ -19,7 +19,7 @@ def learning_rates(spec: TrainingSpec, steps_per_epoch: int) -> list[float]:
     from 0 to the peak, both ends included; then min + (peak - min)(1 + cos(pi i / n)) / 2 for i = 0..n-1 (Fine-Tuning
     Role, Eq. 3; t-ReX's schedule).
     """
-    peak = spec.learning_rate * (spec.batch_size / 256 if spec.learning_rate_scaling == "batch" else 1)
+    peak = spec.learning_rate * (spec.batch_size / REFERENCE_BATCH if spec.learning_rate_scaling == "batch" else 1)
     warmup = spec.warmup_epochs * steps_per_epoch
     decay = spec.epochs * steps_per_epoch - warmup
     rising = [peak * step / max(1, warmup - 1) for step in range(warmup)]

@@ -54,6 +54,20 @@ FRACTALS = "fractals"
 AUGMENTATIONS = ("none", "autoaugment", "pytorch_example", "augmix", "pixmix", "dino_multicrop")
 
 
+REFERENCE_BATCH = 256
+"""Images of the batch for which `learning_rate` is the peak where it scales with the batch."""
+_OF_BATCHNORM_TRAIN = (
+    *("batchnorm_evaluation_order", "batchnorm_evaluation_epochs"),
+    "batchnorm_evaluation_statistics",
+)
+_OF_STEPS = (
+    *("fraction", "learning_rate", "learning_rate_scaling", "final_learning_rate"),
+    *("momentum", "weight_decay"),
+)
+_KEPT_WITHOUT_EFFECT = {"minimum_crop", "local_size", "local_crops", *_OF_STEPS} - {"learning_rate_scaling"}
+"""Settings that fingerprints hold also where they have no effect: scales set them for all of their trainings."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingSpec(Spec):
     """One training.
@@ -162,13 +176,32 @@ class TrainingSpec(Spec):
         """The identity fields that depend on others.
 
         One worker's BatchNorm sees the whole batch, synchronized or not, so `sync_batchnorm` then changes nothing; of
-        several it does, and without it their number matters too and stands in its place. Only pixmix mixes pictures.
+        several it does, and without it their number matters too and stands in its place.
         """
         together = self.sync_batchnorm or self.workers == 1
-        return {
-            "sync_batchnorm": True if together else self.workers,
-            "mixing_pictures": self.mixing_pictures if self.augmentation == "pixmix" else FRACTALS,
-        }
+        idle = {name: value for name, value in super().effective().items() if name not in _KEPT_WITHOUT_EFFECT}
+        return {**idle, "sync_batchnorm": True if together else self.workers}
+
+    def without_effect(self) -> dict[str, str]:
+        """The settings that change nothing beside the others, and why."""
+        idle: dict[str, str] = {}
+        augmented, normalized = f"augmentation is {self.augmentation}", f"normalization is {self.normalization}"
+        for names, matter, otherwise in (
+            (("temperature",), self.head == "cosine", f"head is {self.head}"),
+            (("exact_statistics",), self.normalization == "exact", normalized),
+            (_OF_BATCHNORM_TRAIN, self.normalization == "batchnorm_train", normalized),
+            (("mixing_pictures",), self.augmentation == "pixmix", augmented),
+            (("local_size", "local_crops"), self.augmentation == "dino_multicrop", augmented),
+            (("minimum_crop",), self.augmentation in ("pytorch_example", "augmix", "pixmix"), augmented),
+            (("frozen_batchnorm",), self.source is not None, "nothing is frozen"),
+            (("fraction_sampling",), self.fraction < 1, "all images are used"),
+            (("learning_rate_scaling",), self.batch_size != REFERENCE_BATCH, f"batch_size is {self.batch_size}"),
+            (("decay_attention_biases",), not self.model.startswith("resnet"), f"model is {self.model}"),
+            (_OF_STEPS, self.frozen_layers < self.depth, "all layers are frozen and nothing is trained"),
+        ):
+            if not matter:
+                idle |= dict.fromkeys(names, otherwise)
+        return idle
 
     @property
     def network(self) -> tuple[Layer, ...]:

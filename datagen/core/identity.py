@@ -109,7 +109,14 @@ class Spec:
         return {"kind": type(self).__name__, "version": self.VERSION, **told}
 
     def effective(self) -> dict[str, Any]:
-        """The values of identity fields whose effect depends on other fields, where they differ from what was given."""
+        """The values of identity fields whose effect depends on other fields, where they differ from what was given.
+
+        A field without effect stands at its default, so that a value that changes nothing makes no other artifact.
+        """
+        return {name: getattr(type(self), name) for name in self.without_effect()}
+
+    def without_effect(self) -> dict[str, str]:
+        """The identity fields that change nothing beside the others, and why: a phrase that follows "where"."""
         return {}
 
     def described(self) -> dict[str, Any]:

@@ -95,6 +95,10 @@ class DerivedDataset(DatasetSpec, ABC):
         """
         return None if self.rate is None else self.work / self.rate.per_second
 
+    def without_effect(self) -> dict[str, str]:
+        """JPEG's quality, of PNGs."""
+        return {} if self.image_format == "jpeg" else {"jpeg_quality": f"image_format is {self.image_format}"}
+
     def image_seed(self, class_name: str, index: int) -> int:
         """The seed (0..2^63-1) of one image: depends on nothing but this data set, the class and the index."""
         return derived_seed(self.fingerprint, class_name, index)
@@ -201,6 +205,11 @@ class OracleDataset(DiffusionDataset):
     noise_level: int = identity(0, minimum=0, maximum=999)
     strength: float = identity(0.7, above=0, maximum=1)
     prompts: tuple[tuple[str, ...], ...] = identity((), help="of each class, for image_to_image")
+
+    def without_effect(self) -> dict[str, str]:
+        """What only the other method takes."""
+        idle = "strength" if self.method == "unclip" else "noise_level"
+        return {**super().without_effect(), idle: f"method is {self.method}"}
 
     @property
     def denoising_steps(self) -> int:

@@ -12,6 +12,7 @@ from datagen.core.errors import InputError
 from datagen.core.settings import Setting, Settings, split_assignment, unknown_key
 from datagen.recipes.settings import PROMPT_STYLE
 from orchestrator.axes import MOST_VALUES
+from orchestrator.planning.same_trainings import refuse_idle_settings
 from orchestrator.scale import Scale
 from orchestrator.settings import CHOICES, DIRECTION, POINT, TRAINING
 from orchestrator.study import Study
@@ -42,7 +43,8 @@ def apply_overrides(study: Study, scale: Scale, assignments: Sequence[str]) -> t
     tries, and a setting of its space takes values like an axis. A key may be given by its former name.
 
     Raises:
-        InputError: an assignment has no "=", an unknown key, or a value that is not allowed.
+        InputError: an assignment has no "=", an unknown key, or a value that is not allowed; or a setting changes
+            nothing in any of the study's trainings.
     """
     known = settings()
     training: dict[str, Any] = {}
@@ -74,7 +76,10 @@ def apply_overrides(study: Study, scale: Scale, assignments: Sequence[str]) -> t
             training[key] = setting.value(text)
         else:
             generation[key] = setting.value(text)
-    return replace(study, fixed=fixed), scale.with_settings(generation, training)
+    chosen = {key: value for key, value in fixed.items() if key not in study.fixed or study.fixed[key] != value}
+    study, scale = replace(study, fixed=fixed), scale.with_settings(generation, training)
+    refuse_idle_settings(study, scale, {**training, **generation, **chosen})
+    return study, scale
 
 
 def _setting(key: str, text: str, known: Settings) -> Setting:
@@ -134,4 +139,4 @@ def _mixing_pictures(folder: Path) -> dict[str, Any]:
     """A folder of pictures for pixmix: what it holds is the setting, where it is is not."""
     if not folder.is_dir():
         raise InputError(f"mixing_pictures: there is no folder {folder}.")
-    return {"mixing_pictures": digest_of(folder), "mixing_folder": folder}
+    return {MIXING_PICTURES: digest_of(folder), "mixing_folder": folder}

@@ -28,7 +28,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
     """The plan as plain values: study, scale, seconds, artifacts (needed before needing), trials, dropped points.
 
     An artifact's action is "run", "reuse", or "import" if only the user can provide it; `needs` are the fingerprints of
-    what it is made from. `missing` says what the user must provide first.
+    what it is made from. `missing` says what the user must provide first; `repetitions`, which points are one training.
     """
     return {
         "study": plan.study.name,
@@ -38,6 +38,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "seconds_without_sharing": round(plan.seconds_unshared(), 1),
         "missing": list(plan.missing_inputs),
         "dropped": dict(plan.dropped),
+        "repetitions": list(plan.repetitions),
         "artifacts": [_artifact(plan, spec) for spec in plan.artifacts],
         "trials": [
             {
@@ -96,6 +97,8 @@ def show_plan(plan: Plan, slots: int, console: Console) -> None:
         )
     for reason, points in plan.dropped.items():
         console.print(f"Dropped {points}: {reason}.", highlight=False)
+    for sentence in plan.repetitions:
+        console.print(sentence, style="yellow", highlight=False, markup=False)
     for sentence in plan.missing_inputs:
         console.print(f"Missing: {sentence}", style="yellow", highlight=False)
     if plan.missing():

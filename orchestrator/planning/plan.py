@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from datagen.core.digests import NOT_THERE
+from datagen.core.errors import InputError
 from datagen.datasets.pixel_statistics import dataset_statistics
 from datagen.datasets.spec import (
     DatasetSpec,
@@ -19,6 +20,7 @@ from datagen.datasets.spec import (
 )
 from orchestrator.planning.balance import balanced
 from orchestrator.planning.cost import cohort_seconds, making_seconds
+from orchestrator.planning.same_trainings import refuse_idle_axes, repetitions
 from orchestrator.scale import Scale
 from orchestrator.storage.store import Store
 from orchestrator.study import Point, Study, Trial
@@ -94,6 +96,11 @@ class Plan:
         point = {**study.fixed, **point}
         return [Trial(point, seed, self.scale.training(point, seed, study.transfer_only)) for seed in range(self.seeds)]
 
+    @cached_property
+    def repetitions(self) -> tuple[str, ...]:
+        """Which points of the grid are the same training as others, a sentence for each reason."""
+        return repetitions(self.study, self.grid)
+
     @property
     def shared(self) -> int:
         """How many trials of the grid are the same training as another one."""
@@ -158,16 +165,20 @@ def make_plan(study: Study, scale: Scale, seeds: int, store: Store, *, check: bo
     Real images or weights that are not there are no error here: the plan says what it lacks.
 
     Raises:
-        InputError: a spec is invalid, or an artifact in the store is damaged (its size is not what its manifest says).
+        InputError: a spec is invalid, an axis changes nothing, no point can be asked in the scale, or an artifact in
+            the store is damaged (its size is not what its manifest says).
     """
-    grid = study.trials(scale, seeds)
+    grid, dropped = study.trials(scale, seeds), study.dropped(scale)
+    if not grid and study.search is None:
+        raise InputError(f"{study.name} has no point for the scale {scale.name}: {'; '.join(dropped)}.")
+    refuse_idle_axes(study, grid)
     artifacts = tuple(closure(trial.spec for trial in grid).values())
     existing = frozenset(spec.fingerprint for spec in artifacts if store.has(spec))
     if check:
         for spec in artifacts:
             if spec.fingerprint in existing:
                 store.check(spec)
-    plan = Plan(study, scale, tuple(grid), artifacts, existing, dropped=study.dropped(scale), seeds=seeds)
+    plan = Plan(study, scale, tuple(grid), artifacts, existing, dropped=dropped, seeds=seeds)
     return replace(plan, missing_inputs=missing_inputs(plan))
 
 
