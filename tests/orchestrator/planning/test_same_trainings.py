@@ -27,8 +27,7 @@ def store(tmp_path: Path) -> Store:
 
 def planned(store: Store, seeds: int = 1, **axes: Any) -> Plan:
     axis = next(name for name in axes if name != "direction")
-    axes = {"direction": ("real",), **axes}
-    study = Study(name="mine", question="?", axes=axes, figure=Figure("bars", axis=axis))
+    study = Study(name="mine", question="?", axes={"direction": ("real",), **axes}, figure=Figure("bars", axis=axis))
     return make_plan(study, POCKET, seeds, store)
 
 
