@@ -27,7 +27,8 @@ def store(tmp_path: Path) -> Store:
 
 def planned(store: Store, seeds: int = 1, **axes: Any) -> Plan:
     axis = next(name for name in axes if name != "direction")
-    study = Study(name="mine", question="?", axes={"direction": ("real",), **axes}, figure=Figure("bars", axis=axis))
+    grid: dict[Any, Any] = {"direction": ("real",)} | axes
+    study = Study(name="mine", question="?", axes=grid, figure=Figure("bars", axis=axis))
     return make_plan(study, POCKET, seeds, store)
 
 
