@@ -18,9 +18,9 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torchmetrics.classification import MulticlassAccuracy
 
 from datagen.core.identity import derived_seed
+from datagen.core.plotting import importable_matplotlib
 from trainables.augmentations.apply import Augmenter, evaluation_view
 from trainables.checkpoint import CohortCheckpoint
 from trainables.distributed import DistributedContext
@@ -36,6 +36,9 @@ from trainables.report import EpochReport
 from trainables.spec import TrainingSpec
 from trainables.timers import Timers
 from trainables.trunk import Branch, Trunk, evaluation_mode, layers_of
+
+with importable_matplotlib():
+    from torchmetrics.classification import MulticlassAccuracy
 
 
 @dataclass(frozen=True)

@@ -11,19 +11,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib
 import numpy as np
 import pandas as pd
 
 from datagen.core.files import written_whole
+from datagen.core.plotting import importable_matplotlib
 from datagen.core.wording import number_words, share_words
 from orchestrator.study import Figure as FigureSettings
 from trainables.direction import MIXED, REAL, REAL_TO_SYNTHETIC, SYNTHETIC, SYNTHETIC_TO_REAL, Direction
 
-matplotlib.use("agg")
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+with importable_matplotlib():
+    from matplotlib import style
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
 
 BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 PALETTE = (BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY)
@@ -74,7 +75,7 @@ def draw(
 ) -> list[Path]:
     """Draws a study's figure and writes `figure.png` and `figure.svg`; returns their paths.
 
-    The same table makes the same files.
+    The same table makes the same files, in any environment.
 
     Args:
         points: as `results.point_table` makes it, optionally with `published_top1`.
@@ -87,7 +88,7 @@ def draw(
         "bars": _bars, "pareto": _pareto, "effects": _effects, "curves": _reduction if settings.logarithmic else _curves
     }  # fmt: skip
     paths = [folder / "figure.png", folder / "figure.svg"]
-    with matplotlib.rc_context(STYLE):
+    with style.context(STYLE, after_reset=True):  # Nothing of the user's own settings.
         figure = generators[settings.kind](points, settings, axes, caption)
         for path in paths:
             # No date, so that the same results make the same file.

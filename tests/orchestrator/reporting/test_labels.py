@@ -42,9 +42,8 @@ def test_points_that_differ_are_called_differently_everywhere(tmp_path: Path, se
         ("direction", "frozen_layers"): (("synthetic->real", 16), ("real", 0)),
         setting: values,
     }
-    plan = make_plan(
-        replace(study, axes=axes, figure=Figure("curves", axis=setting)), scale, 2, Store(tmp_path / "store").open()
-    )
+    asked = replace(study, axes=axes, figure=Figure("curves", axis=setting))
+    plan = make_plan(asked, scale, 2, Store(tmp_path / "store").open())
     assert len({spec.fingerprint for spec in plan.trials}) == len({spec.title for spec in plan.trials})
     assert len({file_safe(spec.title) for spec in plan.trials}) == len({spec.title for spec in plan.trials})
     points = point_table(trial_table(plan, {}))
