@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from datagen.core.errors import InputError
 from orchestrator.planning.plan import Plan, Task, plan_of
+from orchestrator.settings import POINT
 from orchestrator.storage.store import Store
 from orchestrator.study import Point, Range, Search, Trial
 from trainables.direction import REAL, SYNTHETIC_TO_REAL
@@ -46,7 +48,13 @@ class Aims(NamedTuple):
 
 def ledger_of(plan: Plan, store: Store) -> list[Entry]:
     """What a study's search has tried in this scale and with these settings; empty before the first run."""
-    return [Entry(**entry) for entry in _ledgers(plan, store).get(_settings(plan), [])]
+    ledgers = _ledgers(plan, store)
+    return [_entry(values) for values in ledgers.get(_settings(plan)) or ledgers.get(_settings_formerly(plan), [])]
+
+
+def _entry(values: Mapping[str, Any]) -> Entry:
+    """An entry with its settings' present names."""
+    return Entry(**{**values, "parameters": {POINT.named(key).key: v for key, v in values["parameters"].items()}})
 
 
 def _ledgers(plan: Plan, store: Store) -> dict[str, list[dict[str, Any]]]:
@@ -95,7 +103,8 @@ class SearchRun:
         self._waits: dict[int, set[str]] = {}
         self._optuna = _optuna_study(self.search, self._entries)
         for entry in self._unfinished:
-            self._optuna.enqueue_trial(entry.parameters)
+            if self.search.includes(entry.parameters):
+                self._optuna.enqueue_trial(entry.parameters)
 
     @property
     def over(self) -> bool:
@@ -128,7 +137,11 @@ class SearchRun:
             number = len(self._entries)
             self._entries.append(Entry(parameters, RUNNING))
             self._asked[number] = asked
-            trials = self._plan.trials_at(point_of(parameters))
+            try:
+                trials = self._plan.trials_at(point_of(parameters))
+            except InputError:  # Values that are allowed each, but not together.
+                self._settle(number, FAILED)
+                continue
             tasks = plan_of(self._plan, trials, self._store).tasks()
             self._waits[number] = {trial.spec.fingerprint for trial in trials}
             self._save()
@@ -172,17 +185,29 @@ class SearchRun:
 
 
 def _settings(plan: Plan) -> str:
-    """The fingerprint of what a suggestion would be trained as: other settings make another search."""
-    probe = {key: _some_value(values) for key, values in plan.study.search.space.items()} if plan.study.search else {}
-    return " ".join(trial.spec.fingerprint for trial in plan.trials_at(point_of(probe)))
+    """The fingerprint of what a suggestion would be trained as: other settings make another search.
+
+    Its space is none of them: a search that goes on in a narrower or wider space keeps what it has tried.
+    """
+    return " ".join(trial.spec.fingerprint for trial in plan.trials_at(point_of({"frozen_layers": 1})))
 
 
-def _some_value(values: Sequence[Any] | Range) -> Any:
-    return values.low if isinstance(values, Range) else values[-1]
+def _settings_formerly(plan: Plan) -> str:
+    """The same as ledgers had it before spaces could change."""
+    space = plan.study.search.space if plan.study.search else {}
+    probe = {key: values.low if isinstance(values, Range) else values[-1] for key, values in space.items()}
+    try:
+        return " ".join(trial.spec.fingerprint for trial in plan.trials_at(point_of(probe)))
+    except InputError:  # Values that do not go together: a ledger of before cannot have had them.
+        return ""
 
 
 def _optuna_study(search: Search, entries: Sequence[Entry]) -> optuna.Study:
-    """A study that knows what the ledger has; Optuna's own storage is not used, the store is the record."""
+    """A study that knows what the ledger has; Optuna's own storage is not used, the store is the record.
+
+    Points outside of the space, which may have been another when they were tried, stay in the ledger and among the
+    results, but guide nothing: Optuna takes none whose values it could not have suggested.
+    """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -192,7 +217,7 @@ def _optuna_study(search: Search, entries: Sequence[Entry]) -> optuna.Study:
     )
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
     for entry in entries:
-        if entry.top1 is not None and entry.real_images is not None:
+        if entry.top1 is not None and entry.real_images is not None and search.includes(entry.parameters):
             study.add_trial(
                 optuna.trial.create_trial(
                     params=entry.parameters,

@@ -15,9 +15,18 @@ from orchestrator.cli.overrides import apply_overrides
 from orchestrator.execution.early_stopping import HalvingByBudget
 from orchestrator.planning.catalog import load
 from orchestrator.planning.plan import Plan, Task, make_plan
-from orchestrator.planning.search import DONE, FAILED, STOPPED, SearchRun, ledger_of, point_of, searched_trials
+from orchestrator.planning.search import (
+    DONE,
+    FAILED,
+    STOPPED,
+    SearchRun,
+    _settings_formerly,
+    ledger_of,
+    point_of,
+    searched_trials,
+)
 from orchestrator.storage.store import Store
-from orchestrator.study import Range
+from orchestrator.study import Range, Search
 from trainables.spec import TrainingSpec
 
 
@@ -186,6 +195,45 @@ def test_a_search_is_narrowed_and_lengthened_on_the_command_line(store: Store) -
     plan = make_plan(study, scale, 1, store)
     run(SearchRun(plan, store, top1_of), store)
     assert {entry.parameters["fraction"] for entry in ledger_of(plan, store)} <= {0.25, 0.125}
+
+
+def test_a_search_goes_on_in_a_narrower_space_and_keeps_what_it_has_tried_outside(store: Store) -> None:
+    run(SearchRun(planned(store, 3), store, top1_of), store)
+    before = [entry.parameters for entry in ledger_of(planned(store, 3), store)]
+    plan = planned(store, 6, 1, "frozen_layers=16,17", "views=none")
+    run(SearchRun(plan, store, top1_of), store)
+    after = [entry.parameters for entry in ledger_of(plan, store)]
+    assert after[:3] == before and len(after) == 6
+    assert all(point["frozen_layers"] in (16, 17) and point["augmentation"] == "none" for point in after[3:])
+    assert len(searched_trials(plan, store)) == 6
+
+
+def test_a_point_that_was_running_outside_of_a_narrower_space_is_not_tried_again(store: Store) -> None:
+    SearchRun(planned(store, 3, 1, "frozen_layers=4,8"), store, top1_of).ask()
+    plan = planned(store, 3, 1, "frozen_layers=16,17")
+    run(SearchRun(plan, store, top1_of), store)
+    assert {entry.parameters["frozen_layers"] for entry in ledger_of(plan, store)} <= {16, 17}
+
+
+def test_a_ledger_of_before_is_read_under_the_settings_present_names(store: Store) -> None:
+    plan = planned(store, 3)
+    run(SearchRun(plan, store, top1_of), store)
+    ledger = store.read_ledger(plan.study.name, plan.scale.name)
+    for entry in ledger["entries"]:
+        entry["parameters"]["views"] = entry["parameters"].pop("augmentation")
+    ledger["settings"] = _settings_formerly(plan)
+    store.write_ledger(plan.study.name, plan.scale.name, ledger)
+    assert all("augmentation" in entry.parameters for entry in ledger_of(plan, store))
+    assert SearchRun(plan, store, top1_of).over
+
+
+def test_values_that_do_not_go_together_are_a_point_that_failed(store: Store) -> None:
+    plan = planned(store, 4)
+    search = Search(space={"frozen_layers": (16,), "warmup_epochs": (0, 1, 2, 12)}, trials=4)
+    plan = replace(plan, study=replace(plan.study, search=search))
+    run(SearchRun(plan, store, top1_of), store)
+    states = {entry.parameters["warmup_epochs"]: entry.state for entry in ledger_of(plan, store)}
+    assert states == {0: DONE, 1: DONE, 2: DONE, 12: FAILED}
 
 
 @pytest.mark.parametrize("setting", ["trials=0", "trials=many", "fraction=3"])
