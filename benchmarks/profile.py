@@ -35,7 +35,7 @@ def main(study: str, settings: tuple[str, ...], scale: str, seeds: int, store: P
     try:
         chosen, context = apply_overrides(*load(study, scale), settings)
         opened = Store(store)
-        opened.check_format()
+        opened.look()
         specs = [trial.spec for trial in chosen.trials(context, seeds)]
         trials = {spec.fingerprint: spec for spec in with_sources(specs)}
         models = [(trial, opened.read_model(trial)) for trial in trials.values() if opened.has(trial)]

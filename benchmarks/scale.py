@@ -33,7 +33,6 @@ from orchestrator.cli.status import StatusFile
 from orchestrator.execution.messages import FailureKind, TaskFailed
 from orchestrator.planning.catalog import load
 from orchestrator.planning.plan import Plan, Task, make_plan
-from orchestrator.storage.remote_store import store_at
 from orchestrator.storage.store import Store
 from orchestrator.tracking.recorder import Tracker
 from trainables.report import EpochReport
@@ -47,7 +46,7 @@ def no_op(config: dict[str, Any]) -> None:
     from ray import tune
 
     task: Task = config["task"]
-    store = store_at(config["resources"].store)
+    store = Store(config["resources"].store)
     try:
         for spec in task.members:
             store.publish_model(spec, [ROW], None, lambda path: path.write_bytes(b""))
@@ -158,7 +157,7 @@ def run_tunes_own(trials: int, folder: Path, ends: Ends) -> None:
 
 def open_with(artifacts: int, store: Store, spec: TrainingSpec) -> float:
     """Seconds to open a store of so many artifacts (copies of one published training under other names)."""
-    folder = store.model_folder(spec)
+    folder = store.folder(spec)
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
     for number in range(artifacts - sum(1 for _ in folder.parent.iterdir())):
         copy = folder.parent / f"{number:064x}"
@@ -166,7 +165,7 @@ def open_with(artifacts: int, store: Store, spec: TrainingSpec) -> float:
         for name, content in files.items():
             (copy / name).write_bytes(content)
     started = time.perf_counter()
-    opened = Store(store.root).open()
+    opened = Store(store.root).create()
     with opened.owned("benchmark"):
         pass
     return time.perf_counter() - started
@@ -213,7 +212,7 @@ def table(found: Mapping[str, Any]) -> str:
 def _measure(trials: int, own: int, warmup: int, artifacts: int, folder: Path) -> dict[str, Any]:
     from orchestrator.reporting.tables import finished_models
 
-    store = Store(folder / "store").open()
+    store = Store(folder / "store").create()
     with saying("planning"):
         started = time.perf_counter()
         plan = plan_of(trials, store)

@@ -95,7 +95,7 @@ def _processor() -> str:
 
 def _plan(store: str, settings: tuple[str, ...]) -> Any:
     study, scale = apply_overrides(load_study("layer_importance"), load_scale("pocket"), settings)
-    return make_plan(study, scale, 1, Store(Path(store)).open())
+    return make_plan(study, scale, 1, Store(Path(store)).create())
 
 
 def _tasks(store: str, settings: tuple[str, ...], weights: Path) -> dict[str, PlainTask]:
@@ -103,7 +103,7 @@ def _tasks(store: str, settings: tuple[str, ...], weights: Path) -> dict[str, Pl
     plan, tasks = _plan(store, settings), {}
     for spec in plan.trials:
         task = PlainTask(
-            train=Store(Path(store)).dataset_folder(spec.train),
+            train=Store(Path(store)).folder(spec.train),
             validation=spec.validation.folder,
             epochs=spec.epochs,
             batch_size=spec.batch_size,

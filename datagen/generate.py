@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from pathlib import Path
 
 import click
 from rich.console import Console
@@ -18,19 +17,19 @@ from rich.table import Table
 from datagen.core.errors import InputError
 from datagen.core.progress import ImageProgress
 from datagen.core.wording import listed
-from datagen.datasets.folders import stored_folder
-from datagen.datasets.shards import MANIFEST, damaged_files, read_manifest
+from datagen.datasets.shards import read_manifest
 from datagen.datasets.spec import DerivedDataset
 from datagen.generation.engine import GenerationFailedError, make_dataset
 from datagen.plan import DatasetPlan, described, plan_dataset
 from datagen.recipes.load import absolute, load_recipe, make_spec, recipe_names
+from datagen.storage.store import DatasetStore
 
 
 @click.command(context_settings={"max_content_width": 110})
 @click.argument("recipe", metavar="SPEC", required=False)
 @click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--plan", is_flag=False, flag_value="table", help="Show what it would take, as a table or json.")
-@click.option("--store", default="store", show_default=True, type=click.Path(path_type=Path), help="As the sweep's.")
+@click.option("--store", default="store", show_default=True, help="Folder, or s3://bucket/folder: as the sweep's.")
 @click.option("--address", help="Join a running Ray cluster, for example auto or ray://host:10001.")
 @click.option("--workers", type=click.IntRange(1), help="Pipelines at once.  [default: all GPUs, else all CPUs]")
 @click.option(
@@ -42,7 +41,7 @@ def main(
     recipe: str | None,
     settings: tuple[str, ...],
     plan: str | None,
-    store: Path,
+    store: str,
     address: str | None,
     workers: int | None,
     gpus_per_worker: float | None,
@@ -64,13 +63,14 @@ def main(
             raise InputError(f"--plan shows a table or json, not {plan!r}.")
         file = load_recipe(recipe)
         spec: DerivedDataset = absolute(make_spec(file, settings, download=plan is None))
-        planned = plan_dataset(file, spec, store)
+        kept = DatasetStore(store).look()
+        planned = plan_dataset(file, spec, kept)
         if plan == "json":
             print(json.dumps(planned.document(), indent=2))
         elif plan == "table":
             _show(file.name, planned, console)
         else:
-            _make(planned, store, address, workers, gpus_per_worker, console)
+            _make(planned, kept, address, workers, gpus_per_worker, console)
     except InputError as error:
         _complain(str(error))
         sys.exit(2)
@@ -103,33 +103,34 @@ def _show(name: str, plan: DatasetPlan, console: Console) -> None:
 
 def _make(
     plan: DatasetPlan,
-    store: Path,
+    store: DatasetStore,
     address: str | None,
     workers: int | None,
     gpus_per_worker: float | None,
     console: Console,
 ) -> None:
-    if (plan.folder / MANIFEST).is_file():
-        if complaints := damaged_files(plan.folder, read_manifest(plan.folder).shards, checksums=False):
+    if store.has(plan.spec):
+        if complaints := store.complaints(plan.spec):
             raise InputError(f"{complaints[0]}. Remove {plan.folder} to have the set made again.")
         console.print(f"Already there: {plan.folder}", highlight=False)
         return
     if plan.missing:
         raise InputError(plan.missing[0])
+    store.create()
     for spec in (*plan.first, plan.spec):
         _make_one(absolute(spec), store, address, workers, gpus_per_worker, console)
 
 
 def _make_one(
     spec: DerivedDataset,
-    store: Path,
+    store: DatasetStore,
     address: str | None,
     workers: int | None,
     gpus_per_worker: float | None,
     console: Console,
 ) -> None:
     started = time.monotonic()
-    console.print(f"{spec.title}: {spec.images:,} images into {stored_folder(spec, store)}", highlight=False)
+    console.print(f"{spec.title}: {spec.images:,} images into {store.where(spec)}", highlight=False)
     with ImageProgress(console, "starting Ray and loading the networks") as progress:
         workers, gpus = _resources(address, workers, gpus_per_worker)
         folder = make_dataset(

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from datagen.core.errors import InputError
-from datagen.datasets.folders import stored_folder
 from datagen.datasets.shards import MANIFEST
 from datagen.datasets.spec import (
     DatasetSpec,
@@ -20,6 +18,7 @@ from datagen.datasets.spec import (
 from datagen.generation.pipeline_folders import check_weights
 from datagen.generation.shard_generator import shard_count
 from datagen.recipes.load import RecipeFile, load_recipe
+from datagen.storage.store import DatasetStore
 
 BYTES_PER_PIXEL = {"jpeg": 0.2, "png": 1.6}
 """Of photographs, roughly: JPEG of quality 95 takes about 40 kB for 512 x 384 pixels."""
@@ -31,7 +30,7 @@ class DatasetPlan:
 
     Attributes:
         spec: what it is.
-        folder: where it will be.
+        folder: where it is, or will be: a folder, or an address.
         state: "there", "to make", or how many shards of an interrupted run are kept.
         shards: files in all.
         hours: of one GPU (of one core at the pocket scale), for the images that are not there; None where no rate is
@@ -44,7 +43,7 @@ class DatasetPlan:
     """
 
     spec: DerivedDataset
-    folder: Path
+    folder: str
     state: str
     shards: int
     hours: float | None
@@ -59,7 +58,7 @@ class DatasetPlan:
         return {
             "spec": self.spec.described(),
             "fingerprint": self.spec.fingerprint,
-            "folder": str(self.folder),
+            "folder": self.folder,
             "state": self.state,
             "images": self.spec.images,
             "classes": len(self.spec.class_names),
@@ -73,18 +72,17 @@ class DatasetPlan:
         }
 
 
-def plan_dataset(file: RecipeFile, spec: DerivedDataset, store: Path) -> DatasetPlan:
+def plan_dataset(file: RecipeFile, spec: DerivedDataset, store: DatasetStore) -> DatasetPlan:
     """Plans a recipe's set without loading networks or starting anything."""
-    folder, shards = stored_folder(spec, store), shard_count(spec)
-    whole = (folder / MANIFEST).is_file()
-    kept = 0 if whole else len(list((store / "partial" / spec.fingerprint).glob("[!.]*.parquet")))
+    shards, whole = shard_count(spec), store.has(spec)
+    kept = 0 if whole else store.shards_kept(spec)
     state = "there" if whole else f"{kept} of {shards} shards are there" if kept else "to make"
     seconds = spec.seconds
     share = 0 if whole else 1 - kept / shards
-    first = tuple(part for part in _made_first(spec) if not (stored_folder(part, store) / MANIFEST).is_file())
+    first = tuple(part for part in _made_first(spec) if not store.has(part))
     return DatasetPlan(
         spec=spec,
-        folder=folder,
+        folder=store.where(spec),
         state=state,
         shards=shards,
         hours=None if seconds is None else seconds * share / 3600,
@@ -167,7 +165,7 @@ def described(plan: DatasetPlan) -> list[tuple[str, str]]:
     rows += [
         ("hours of one device", f"{hours}, at the rate of: {plan.rate_from}"),
         ("disk", f"about {plan.bytes / 1e6:,.0f} MB ({BYTES_PER_PIXEL[spec.image_format]} bytes a pixel)"),
-        ("folder", str(plan.folder)),
+        ("folder", plan.folder),
         ("state", plan.state),
     ]
     rows += [("made first", f"{part.title}, {part.images:,} images") for part in plan.first]

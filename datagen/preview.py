@@ -17,8 +17,8 @@ from rich.table import Table
 
 from datagen.core.errors import InputError
 from datagen.datasets.contact_sheet import SAMPLES, TILE, contact_sheet, save_sheet
-from datagen.datasets.folders import find_dataset
 from datagen.datasets.summary import summary
+from datagen.storage.named import find_dataset
 
 
 @click.command(context_settings={"max_content_width": 110})
@@ -27,8 +27,8 @@ from datagen.datasets.summary import summary
 @click.option("--samples", default=SAMPLES, show_default=True, type=click.IntRange(1, 100), help="Images of a class.")
 @click.option("--classes", type=click.IntRange(1), help="How many classes to draw.  [default: all]")
 @click.option("--tile", default=TILE, show_default=True, type=click.IntRange(8, 1024), help="Pixels of an image.")
-@click.option("--store", default=Path("store"), show_default=True, type=click.Path(path_type=Path))
-def main(dataset: str, out: Path | None, samples: int, classes: int | None, tile: int, store: Path) -> None:
+@click.option("--store", default="store", show_default=True, help="Folder, or s3://bucket/folder.")
+def main(dataset: str, out: Path | None, samples: int, classes: int | None, tile: int, store: str) -> None:
     """Summarizes DATASET, a folder or the first digits of a fingerprint, and draws a contact sheet of it."""
     console = Console(soft_wrap=not sys.stdout.isatty())
     try:

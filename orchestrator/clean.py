@@ -20,8 +20,7 @@ from rich.table import Table
 
 from datagen.core.errors import InputError
 from datagen.datasets.shards import MANIFEST
-from orchestrator.storage.object_store import Item
-from orchestrator.storage.remote_store import store_at
+from datagen.storage.object_store import Item
 from orchestrator.storage.store import MODEL, Store
 from orchestrator.storage.unfinished import RAY_TRAIN, checkpoint_of, is_spent, owner_of, trials_of
 
@@ -194,11 +193,11 @@ def clean(location: str, yes: bool, console: Console) -> None:
     Raises:
         InputError: there is no store, a sweep owns it, or nobody can be asked.
     """
-    store = store_at(location)
-    store.check_format()
+    store = Store(location)
+    store.look()
     if not store.exists():
         raise InputError(f"There is no store in {location}. Name one with --store.")
-    with store.open().owned("python -m orchestrator.clean"):
+    with store.create().owned("python -m orchestrator.clean"):
         found = remnants(store)
         if not found:
             console.print(f"Nothing is unfinished in {location}.", markup=False, highlight=False)

@@ -29,7 +29,6 @@ from orchestrator.reporting.page import ROWS, html_page
 from orchestrator.reporting.report_data import ReportData, gather, versions
 from orchestrator.reporting.tables import finished_models
 from orchestrator.scale import Scale
-from orchestrator.storage.remote_store import store_at
 from orchestrator.storage.store import Store, StoredModel
 from orchestrator.study import Study
 from trainables.spec import TrainingSpec
@@ -72,22 +71,20 @@ def write_report(
         formats: of `FORMATS`.
         samples: whether the store has the study's data sets and bases, for sample images and cost.
     """
-    folder = store.study_folder(plan.study.name, plan.scale.name)
-    folder.mkdir(parents=True, exist_ok=True)
-    evidence = gather(plan, store if samples else None, models)
-    figures = draw(
-        evidence.points, plan.study.figure, plan.study.axis_names, Caption(evidence.title, evidence.whiskers), folder
-    )
-    pages = []
-    if "md" in formats:
-        pages.append(folder / "report.md")
-        write_text(pages[-1], _markdown(evidence, command))
-    if "html" in formats:
-        page = html_page(evidence, store if samples else None, folder / "figure.svg", command)
-        pages.append(folder / "report.html")
-        write_text(pages[-1], page)
-    tables = _write_tables(evidence, folder) if "csv" in formats else []
-    return Report(evidence.trials, evidence.points, evidence.verdict, evidence.spread, (*pages, *figures, *tables))
+    with store.report(plan.study.name, plan.scale.name) as folder:
+        evidence = gather(plan, store if samples else None, models)
+        caption = Caption(evidence.title, evidence.whiskers)
+        figures = draw(evidence.points, plan.study.figure, plan.study.axis_names, caption, folder)
+        pages = []
+        if "md" in formats:
+            pages.append(folder / "report.md")
+            write_text(pages[-1], _markdown(evidence, command))
+        if "html" in formats:
+            page = html_page(evidence, store if samples else None, folder / "figure.svg", command)
+            pages.append(folder / "report.html")
+            write_text(pages[-1], page)
+        tables = _write_tables(evidence, folder) if "csv" in formats else []
+        return Report(evidence.trials, evidence.points, evidence.verdict, evidence.spread, (*pages, *figures, *tables))
 
 
 def _write_tables(evidence: ReportData, folder: Path) -> list[Path]:
@@ -196,11 +193,10 @@ def main(
         settings, uri = (uri, *settings), "default"
     try:
         chosen, world = apply_overrides(*load(study, scale), settings)
-        opened = store_at(store)
-        opened.check_format()
+        opened = Store(store).look()
         if uri is None and not opened.exists():
             raise InputError(f"There is no store in {store}. Give its folder with --store, or --from-mlflow.")
-        opened.open().refresh()
+        opened.create()
         recorded = None if uri is None else _recorded(opened, uri)
         if seeds is None:
             seeds = _seeds_at_hand(chosen, world, opened.has if recorded is None else recorded.__contains__)

@@ -132,7 +132,7 @@ def _run_missing(plan: Plan, store: Store, options: Options, console: Console, t
 
 def _top1(store: Store, spec: TrainingSpec) -> float | None:
     """The mean over the last epochs; None if the training has failed or is not there."""
-    model = store.read_model(spec) if store.has_by_now(spec) else None
+    model = store.read_model(spec) if store.find(spec) else None
     if model is None or model.failure or not model.history:
         return None
     return statistics.fmean(row["top1"] for row in model.history[-LAST_EPOCHS:])
@@ -154,7 +154,6 @@ def _finish(
     complete = len(models) == len(plan.trials) and not any(model.failure for model in models.values())
     models |= _not_published(plan, outcome)
     report = write_report(plan, store, models, command)
-    store.keep_report(plan.study.name, plan.scale.name)
     if tracker is not None:
         tracker.record_results(finished_models(plan, store), report.files, report.verdict, complete)
     show_report(report, console)

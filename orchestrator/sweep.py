@@ -21,7 +21,7 @@ from orchestrator.planning.catalog import load
 from orchestrator.planning.plan import Plan, make_plan
 from orchestrator.planning.search import with_searched
 from orchestrator.run_study import run_study
-from orchestrator.storage.remote_store import store_at
+from orchestrator.storage.store import Store
 
 LINE = 140
 """Columns of tables where there is no terminal."""
@@ -51,18 +51,17 @@ def main(
             return
         options = Options(plan=plan, **rest)
         chosen, world = apply_overrides(*load(study, scale), settings)
-        store = store_at(options.store_location)
+        store = Store(options.store_location)
 
         def make(check: bool) -> Plan:
             return with_searched(make_plan(chosen, calibrated(world, store), seeds, store, check=check), store)
 
         if options.looks_only:
-            store.check_format()
-            store.refresh()
+            store.look()
             look(make(options.plan is not None), store, options, console)
             return
         command = shlex.join(["python", "-m", "orchestrator.sweep", *sys.argv[1:]])
-        with store.open().owned(command):
+        with store.create().owned(command):
             sys.exit(run_study(make_ready(make, store, options, console), store, options, command, console))
     except InputError as error:
         _complain(str(error))

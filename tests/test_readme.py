@@ -56,7 +56,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("user")
     for name, code in re.findall(r"```python\n# (\w+\.py)\n(.*?)```", TEXT["docs/guide.md"], flags=re.DOTALL):
         (folder / name).write_text(code)
-    Store(folder / "store").open()
+    Store(folder / "store").create()
     (folder / "datagen").symlink_to(ROOT / "datagen")
     (folder / "FOLDER").symlink_to(ROOT / "datagen/pocket/images/train")
     (folder / "DIR").symlink_to(ROOT / "datagen/pocket/generator")
@@ -155,7 +155,7 @@ def test_ci_runs_the_readmes_own_test_command() -> None:
 
 
 def test_the_guides_study_can_be_planned_and_names_the_input_that_is_missing(folder: Path, tmp_path: Path) -> None:
-    plan = make_plan(*load(str(folder / "my_study.py"), None), 1, Store(tmp_path / "store").open())
+    plan = make_plan(*load(str(folder / "my_study.py"), None), 1, Store(tmp_path / "store").create())
     assert [trial.spec.title for trial in plan.grid][:2] == ["real s0", "synthetic s0"]
     assert len(plan.grid) == 2 + 2 * 17
     assert any("store/imported/birds" in sentence and "--name birds" in sentence for sentence in plan.missing_inputs)
@@ -164,7 +164,7 @@ def test_the_guides_study_can_be_planned_and_names_the_input_that_is_missing(fol
 
 def test_the_guides_network_is_cut_into_its_own_layers(folder: Path, tmp_path: Path) -> None:
     study, scale = apply_overrides(*load("layer_importance", str(folder / "my_scale.py")), ["frozen_layers=1..5"])
-    plan = make_plan(study, scale, 1, Store(tmp_path / "store").open())
+    plan = make_plan(study, scale, 1, Store(tmp_path / "store").create())
     assert {(spec.model, spec.depth) for spec in plan.trials} == {("resnet18", 6)}
 
 

@@ -60,7 +60,7 @@ def plan(trials: int, folder: Path) -> Iterator[Once]:
     """A plan of pocket's layer importance over so many trials, none of them made, and its works."""
     from orchestrator.storage.store import Store
 
-    store = Store(folder / "empty").open()
+    store = Store(folder / "empty").create()
 
     def once() -> Mapping[str, float]:
         _planned(trials, store).tasks(os.cpu_count() or 1)
@@ -76,7 +76,7 @@ def report(trials: int, folder: Path) -> Iterator[Once]:
     from orchestrator.reporting.tables import finished_models
     from orchestrator.storage.store import Store
 
-    store = Store(folder / f"store {trials}").open()
+    store = Store(folder / f"store {trials}").create()
     planned = _planned(trials, store)
     _finish(planned, store)
 
@@ -100,9 +100,9 @@ def _finish(planned: Plan, store: Store) -> None:
     """Copies of one published training under the names of all others: publishing each waits for the disk twice."""
     first, *others = planned.trials
     store.publish_model(first, HISTORY, None, lambda path: path.write_bytes(b""))
-    published = store.model_folder(first)
+    published = store.folder(first)
     for spec in others:
-        shutil.copytree(published, store.model_folder(spec))
+        shutil.copytree(published, store.folder(spec))
 
 
 @contextmanager

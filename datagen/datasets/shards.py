@@ -140,6 +140,19 @@ def read_manifest(folder: Path) -> Manifest:
         raise InputError(f"{folder / MANIFEST} is damaged ({error}). Import or generate the data set again.") from None
 
 
+def listed_files(folder: Path) -> list[ShardRecord]:
+    """The files that the manifest in an artifact's folder lists: the shards of a data set, or what a model has.
+
+    Raises:
+        InputError: there is no manifest, or it cannot be understood.
+    """
+    try:
+        values = json.loads((folder / MANIFEST).read_bytes())
+        return [ShardRecord(**record) for record in (values["shards"] if "shards" in values else values["files"])]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder / MANIFEST} cannot be read ({error}).") from None
+
+
 def publish_dataset(
     folder: Path,
     rows_by_shard: Sequence[Sequence[ImageRow]],

@@ -25,9 +25,7 @@ from filelock import FileLock, Timeout
 from datagen.core.errors import InputError
 from datagen.core.files import write_json
 from datagen.core.wording import listed
-from datagen.datasets.folders import stored_folder
 from datagen.datasets.shards import (
-    MANIFEST,
     Manifest,
     ShardRecord,
     damaged_files,
@@ -39,6 +37,7 @@ from datagen.datasets.shards import (
 from datagen.datasets.spec import DatasetSpec, DerivedDataset, RealDataset
 from datagen.generation.shard_generator import ATTEMPTS, NOTES, SPLIT, ShardGenerator, shard_count, shard_positions
 from datagen.generation.shared_folder import SharedFolder
+from datagen.storage.store import DatasetStore
 
 
 class GenerationFailedError(Exception):
@@ -279,33 +278,32 @@ def _draw_missing(
 
 def make_dataset(
     spec: DerivedDataset,
-    store: Path,
+    store: DatasetStore,
     *,
     workers: int,
     gpus_per_worker: float = 0,
     on_progress: Callable[[int], None] = lambda images: None,
     say: Callable[[str], None] = lambda sentence: None,
 ) -> Path:
-    """Makes a data set in a store, where a sweep finds it, unless it is there; returns its folder.
+    """Makes a data set in a store, where every sweep finds it, unless it is there; returns its folder.
 
-    What it is made of must be there. Unfinished work is kept in `<store>/partial/<fingerprint>`; the whole set moves to
-    `<store>/datasets/<fingerprint>`.
+    What it is made of must be there. Unfinished work is kept, and gone on from.
 
     Raises:
-        GenerationFailedError: see `generate`.
-        InputError: see `generate`.
+        GenerationFailedError: as `generate` does.
+        InputError: as `generate` does.
     """
     from datagen.datasets.pixel_statistics import dataset_statistics
+    from datagen.datasets.summary import store_summary
 
-    folder, partial = stored_folder(spec, store), store.absolute() / "partial" / spec.fingerprint
-    with owned(partial):
-        if not (folder / MANIFEST).is_file():
-            sources = {part.fingerprint: stored_folder(part, store) for part in spec.made_from}
-            source = source_folder(spec, sources)
-            _generate(spec, partial, workers, gpus_per_worker, source, on_progress, say)
-            dataset_statistics(partial)
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            if folder.exists():
-                shutil.rmtree(folder)  # Without a manifest it is what a removed set has left.
-            partial.rename(folder)
-    return folder
+    if there := store.find(spec):
+        return there
+    with store.unfinished(spec.fingerprint) as work, owned(work.folder):
+        if store.find(spec) is None:
+            source = source_folder(spec, {part.fingerprint: store.open(part) for part in spec.made_from})
+            shared = store.shared_folder(spec.fingerprint)
+            _generate(spec, work.folder, workers, gpus_per_worker, source, on_progress, say, shared)
+            dataset_statistics(work.folder)
+            store_summary(work.folder)
+            store.publish_dataset(spec)
+    return store.folder(spec)

@@ -13,6 +13,7 @@ from datagen.core.errors import InputError
 from datagen.core.identity import fingerprint_of
 from datagen.datasets.shards import damaged_files, read_manifest
 from datagen.datasets.spec import DatasetSpec, MixedDataset
+from datagen.storage.store import Unfinished
 from orchestrator.execution.usage import MEASURED, TOTALS, Meter, add_up, with_usage
 from orchestrator.planning.plan import stored_needs
 from orchestrator.storage.store import Store
@@ -60,38 +61,37 @@ def train_and_publish(
         torch.set_num_threads(1)
     spec, source = members[0], None
     for needed in stored_needs(spec):
-        store.bring(needed)
-    store.bring_unfinished(spec.cohort)
+        store.open(needed)
     if spec.source is not None:
         store.check(spec.source, checksums=True)
         if reason := store.read_model(spec.source).failure:
             raise InputError(f"Its base, {spec.source.title}, failed: {reason}.")
-        source = load_file(store.model_folder(spec.source) / "weights.safetensors")
-    checkpoint = CohortCheckpoint(store.partial_folder(spec.cohort))
-    with _measured(members, store, context, report, gpu_share) as (measured, usage):
-        results = train_cohort(
-            members,
-            _images(store, spec.train),
-            _images(store, spec.validation),
-            source,
-            context=context,
-            folders=_folders(store, spec),
-            checkpoint=checkpoint,
-            report=measured,
-            meter=meter_of(context.device, gpu_share),
-        )
-    if context.rank == 0:
-        for result in results:
-            store.publish_model(
-                result.spec,
-                result.history,
-                result.failure,
-                functools.partial(save_file, timm_checkpoint(spec.network, result.state)),
-                dataclasses.asdict(result.normalization),
-                usage.get(result.spec.fingerprint),
+        source = load_file(store.folder(spec.source) / "weights.safetensors")
+    with store.unfinished(spec.cohort) as work:
+        checkpoint = CohortCheckpoint(work.folder)
+        with _measured(members, store, work, context, report, gpu_share) as (measured, usage):
+            results = train_cohort(
+                members,
+                _images(store, spec.train),
+                _images(store, spec.validation),
+                source,
+                context=context,
+                folders=_folders(store, spec),
+                checkpoint=checkpoint,
+                report=measured,
+                meter=meter_of(context.device, gpu_share),
             )
-        checkpoint.discard([result.spec.fingerprint for result in results])
-        store.keep_unfinished(spec.cohort)
+        if context.rank == 0:
+            for result in results:
+                store.publish_model(
+                    result.spec,
+                    result.history,
+                    result.failure,
+                    functools.partial(save_file, timm_checkpoint(spec.network, result.state)),
+                    dataclasses.asdict(result.normalization),
+                    usage.get(result.spec.fingerprint),
+                )
+            checkpoint.discard([result.spec.fingerprint for result in results])
     return {result.spec.title: result.failure for result in results if result.failure is not None}
 
 
@@ -99,6 +99,7 @@ def train_and_publish(
 def _measured(
     members: tuple[TrainingSpec, ...],
     store: Store,
+    work: Unfinished,
     context: Any,
     report: Callable[[object], None],
     gpu_share: float,
@@ -120,7 +121,7 @@ def _measured(
         if context.rank == 0:
             add_up(usage, progress, used)
             store.write_usage(members[0].cohort, fingerprint_of(sorted(fingerprints))[:16], usage)
-            store.keep_unfinished(members[0].cohort)
+            work.keep()
         report(with_usage(progress, used))
 
     try:
@@ -131,7 +132,7 @@ def _measured(
 
 def _images(store: Store, spec: DatasetSpec) -> Any:
     if not isinstance(spec, MixedDataset):
-        return _decoded(store.dataset_folder(spec))
+        return _decoded(store.folder(spec))
     from trainables.input.mixtures import mixture
 
     return mixture(_images(store, spec.first), _images(store, spec.second), spec.share, spec.dataset_seed)
@@ -140,7 +141,7 @@ def _images(store: Store, spec: DatasetSpec) -> Any:
 def _folders(store: Store, spec: TrainingSpec) -> dict[str, Path]:
     """Where statistics of whole sets are stored; a mixture has no place of its own."""
     sets = {"train": spec.train, "validation": spec.validation}
-    return {kind: store.dataset_folder(part) for kind, part in sets.items() if not isinstance(part, MixedDataset)}
+    return {kind: store.folder(part) for kind, part in sets.items() if not isinstance(part, MixedDataset)}
 
 
 @functools.lru_cache(maxsize=4)

@@ -9,11 +9,13 @@ import torch
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from ray.tune.integration.ray_train import TuneReportCallback
 
+from datagen.storage.backend import PARTIAL
 from orchestrator.execution.cluster import Resources
 from orchestrator.execution.cohort import train_and_publish
 from orchestrator.execution.logs import log_name, task_log
 from orchestrator.planning.plan import Task
-from orchestrator.storage.remote_store import store_at
+from orchestrator.storage.store import Store
+from orchestrator.storage.unfinished import RAY_TRAIN
 
 
 def train_with_ray_train(task: Task, resources: Resources) -> None:
@@ -37,7 +39,7 @@ def train_with_ray_train(task: Task, resources: Resources) -> None:
         run_config=ray.train.RunConfig(
             # A name of its own for every piece: two pieces of a cohort may train at once.
             name=log_name(task),
-            storage_path=f"{resources.store}/partial/ray_train",
+            storage_path=f"{resources.store}/{PARTIAL}/{RAY_TRAIN}",
             callbacks=[TuneReportCallback()],
             # The scheduler retries, by cause. Without a limit on the controller, workers that never find room are
             # waited for forever and in silence.
@@ -55,11 +57,10 @@ def _train_on_worker(config: dict[str, Any]) -> None:
     device = get_device() if torch.cuda.is_available() or not resources.gpus_per_worker else torch.device("cpu")
     world = DistributedContext(context.get_world_rank(), context.get_world_size(), device)
 
-    store = store_at(resources.store)
+    store = Store(resources.store)
     with task_log(store, task, rank=world.rank + 1) as log:
 
         def report(progress: object) -> None:
-            log.keep()
             ray.train.report({"report": progress})
 
         try:

@@ -7,7 +7,6 @@ well. Its first line says whose it is.
 from __future__ import annotations
 
 import faulthandler
-import functools
 import json
 import logging
 import os
@@ -16,13 +15,13 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any
 
 from datagen.core.identity import fingerprint_of
 from orchestrator.planning.plan import Task
-from orchestrator.storage.store import Store
+from orchestrator.storage.store import Store, StoredLog
 
 
 def log_name(task: Task) -> str:
@@ -33,15 +32,13 @@ def log_name(task: Task) -> str:
 class TaskLog:
     """The log of one task, one process: a text file in the store that several attempts append to."""
 
-    def __init__(self, file: TextIO, keep: Callable[[], None] = lambda: None) -> None:
-        self._file, self.keep = file, keep
-        """`keep()` brings what was said so far to where other machines can read it."""
+    def __init__(self, log: StoredLog) -> None:
+        self._log = log
 
     def say(self, line: str) -> None:
         """Appends a line with the time. A log that cannot be written stops no training."""
         try:
-            self._file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
-            self._file.flush()
+            self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
         except (OSError, ValueError):
             pass
 
@@ -65,14 +62,14 @@ def task_log(store: Store, task: Task, rank: int = 0) -> Iterator[TaskLog]:
     about = {"title": task.title, "fingerprints": [spec.fingerprint for spec in task.makes]}
     name = f"{log_name(task)}.{rank}"
     try:
-        file = store.open_log(name, json.dumps(about))
+        stored = store.open_log(name, json.dumps(about))
     except OSError:
-        file = open(os.devnull, "w")
-    log = TaskLog(file, functools.partial(store.keep_log, name))
+        stored = StoredLog(open(os.devnull, "w"))
+    log = TaskLog(stored)
     handler, show = _Handler(log), warnings.showwarning
     logging.getLogger().addHandler(handler)
     warnings.showwarning = lambda message, category, *where, **more: log.say(f"{category.__name__}: {message}")
-    faulthandler.enable(file)
+    faulthandler.enable(stored.file)
     log.say(f"started on {socket.gethostname()}, process {os.getpid()}: {task.title}")
     try:
         yield log
@@ -80,8 +77,7 @@ def task_log(store: Store, task: Task, rank: int = 0) -> Iterator[TaskLog]:
         warnings.showwarning = show
         logging.getLogger().removeHandler(handler)
         faulthandler.enable(sys.__stderr__ or sys.stderr)
-        file.close()
-        log.keep()
+        stored.close()
 
 
 def logs_of(store: Store, fingerprint: str) -> Iterator[tuple[str, str]]:

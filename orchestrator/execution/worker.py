@@ -16,7 +16,6 @@ from orchestrator.execution.failures import parts_needed, understand
 from orchestrator.execution.logs import TaskLog, forget, task_log
 from orchestrator.execution.messages import FailureKind, ImagesDrawn, TaskFailed
 from orchestrator.planning.plan import Task
-from orchestrator.storage.remote_store import store_at
 from orchestrator.storage.store import Store
 
 
@@ -31,7 +30,7 @@ def mindgap_task(config: dict[str, Any]) -> None:
     def report(progress: object) -> None:
         tune.report({"report": progress})
 
-    store = store_at(resources.store)
+    store = Store(resources.store)
     with task_log(store, task) as log:
         try:
             _check_there(store)
@@ -42,7 +41,7 @@ def mindgap_task(config: dict[str, Any]) -> None:
             _check_there(store)
         except Exception as error:
             kind, reason, trial = understand(error)
-            if not store.exists():
+            if not _is_there(store):
                 # What it lacks, or was said to be damaged, may all be there when the store is.
                 kind, reason, trial = FailureKind.LOST, "its store is away", ""
             log.say_error(error)
@@ -54,39 +53,34 @@ def mindgap_task(config: dict[str, Any]) -> None:
 
 def _check_there(store: Store) -> None:
     """Raises an error that is tried again if the store is away: what is written to an empty mount point is lost."""
-    if not store.exists():
+    if not _is_there(store):
         raise FileNotFoundError(errno.ENOENT, "its store is away")
+
+
+def _is_there(store: Store) -> bool:
+    try:
+        return store.exists()
+    except OSError:
+        return False
 
 
 def _generate(
     spec: DerivedDataset, resources: Resources, report: Callable[[object], None], say: Callable[[str], None]
 ) -> None:
-    from datagen.datasets.pixel_statistics import dataset_statistics
-    from datagen.datasets.summary import store_summary
-    from datagen.generation.engine import generate
+    from datagen.generation.engine import make_dataset
 
-    store = store_at(resources.store)
-    for part in spec.made_from:
-        store.bring(part)
-    store.bring_unfinished(spec.fingerprint)
-    folder = store.partial_folder(spec.fingerprint)
-    generate(
+    make_dataset(
         spec,
-        folder,
+        Store(resources.store),
         workers=resources.generators,
         gpus_per_worker=resources.gpus_per_worker,
-        sources={part.fingerprint: store.dataset_folder(part) for part in spec.made_from},
-        shared=store.shared_folder(spec.fingerprint),
         on_progress=lambda done: report(ImagesDrawn(done, spec.images)),
         say=say,
     )
-    dataset_statistics(folder)
-    store_summary(folder)
-    store.publish_dataset(spec)
 
 
 def _train(task: Task, resources: Resources, report: Callable[[object], None], log: TaskLog) -> None:
-    store = store_at(resources.store)
+    store = Store(resources.store)
     if task.workers == 1:
         told = functools.partial(_told, report, log)
         failures = train_and_publish(task.members, store, told, gpu_share=resources.gpu_share)
@@ -105,5 +99,4 @@ def _train(task: Task, resources: Resources, report: Callable[[object], None], l
 
 def _told(report: Callable[[object], None], log: TaskLog, progress: Any) -> None:
     log.say(f"epoch {progress.epoch} of {progress.epochs} done")
-    log.keep()
     report(progress)

@@ -77,7 +77,7 @@ def _samples(evidence: ReportData, store: Store) -> list[tuple[str, list[Strip]]
     """Strips of sample images by data set, of those that are there."""
     found = []
     for spec in training_sets(evidence.plan)[:SETS]:
-        store.bring_samples(spec)
-        if strips := sample_strips(store.dataset_folder(spec), spec.title):
+        folder = store.open_samples(spec)
+        if folder and (strips := sample_strips(folder, spec.title)):
             found.append((f"{spec.title}, {spec.images:,} images", strips))
     return found

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from datagen.core.identity import fingerprint_of
-from datagen.datasets.shards import MANIFEST, read_manifest
+from datagen.datasets.shards import read_manifest
 from datagen.datasets.spec import DatasetSpec, MixedDataset
 from orchestrator.claims import checks as claim_checks
 from orchestrator.claims.statistics import SIGNIFICANCE, interval_name
@@ -217,8 +217,8 @@ def _cost(plan: Plan, store: Store | None, models: Mapping[str, StoredModel]) ->
         if isinstance(spec, TrainingSpec):
             if spec.fingerprint not in found and store.has(spec):
                 found[spec.fingerprint] = store.read_model(spec)
-        elif (store.dataset_folder(spec) / MANIFEST).is_file():
-            generation += float(read_manifest(store.dataset_folder(spec)).description.get("seconds", 0))
+        elif store.has(spec):
+            generation += float(read_manifest(store.folder(spec)).description.get("seconds", 0))
     measured = {key for model in found.values() for key in model.usage}
     return Cost(
         trainings=len(found),

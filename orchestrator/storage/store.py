@@ -1,7 +1,5 @@
 """The store: every artifact by the fingerprint of its spec, published whole or not at all. It is the record.
 
-One in an object store is `orchestrator.storage.remote_store`; methods that do nothing here bring and send there.
-
 store/
   store.json               the format's version
   datasets/<fingerprint>/  Parquet shards and manifest.json
@@ -11,13 +9,15 @@ store/
   logs/                    what the processes of tasks that failed or still run have said
   owner.json               the lock: which sweep writes here
   mlflow.db, mlflow/       the default MLflow tracking store and its files
+
+A folder and an object store are the same here: `datagen.storage` knows where files lie, and brings and sends them.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -28,18 +28,19 @@ from filelock import FileLock, Timeout
 
 from datagen.core.errors import InputError
 from datagen.core.files import file_sha256, write_json
-from datagen.datasets.shards import MANIFEST, ShardRecord, damaged_files, read_manifest
-from datagen.datasets.spec import DatasetSpec, RealDataset
-from datagen.generation.shared_folder import SharedFolder
-from orchestrator.storage.lock import FolderLock, Lock, is_alive, owned
-from orchestrator.storage.object_store import Item
-from orchestrator.storage.unfinished import is_spent, owner_of
+from datagen.core.identity import Spec
+from datagen.datasets.shards import MANIFEST
+from datagen.storage.backend import PARTIAL
+from datagen.storage.object_store import Item
+from datagen.storage.store import DATASETS, REPAIR, DatasetStore
+from orchestrator.storage.unfinished import is_spent
 from trainables.spec import TrainingSpec
 
-FORMAT = 1
+MODELS = "models"
 WEIGHTS = "weights.safetensors"
 MODEL = "model.json"
-LEDGER = "search.json"
+STATUS_SECONDS = 10.0
+"""A status, and what a log says, is sent to an object store at most this often."""
 
 
 @dataclass(frozen=True)
@@ -58,120 +59,66 @@ class StoredModel:
     usage: Mapping[str, float] = field(default_factory=dict)
 
 
-class Store:
-    """A folder of artifacts. `open` it before use.
+class StoredLog:
+    """A log of this process, kept where other machines can read it. One that cannot be sent stops no training."""
 
-    Raises:
-        InputError: the folder cannot be made or written, or a newer version of mindgap made it.
-    """
+    def __init__(self, file: TextIO, send: Callable[[], None] = lambda: None) -> None:
+        self.file, self._send, self._sent = file, send, float("-inf")
 
-    def __init__(self, root: Path) -> None:
-        self.root = root.absolute()
-        self._lock: Lock = FolderLock(self.root)
+    def write(self, text: str) -> None:
+        """Appends text."""
+        self.file.write(text)
+        self.file.flush()
+        if time.monotonic() - self._sent > STATUS_SECONDS:
+            self._sent = time.monotonic()
+            with suppress(OSError):
+                self._send()
 
-    @property
-    def location(self) -> str:
-        """What `store_at` takes, here and on other nodes, to give this store."""
-        return str(self.root)
+    def close(self) -> None:
+        """Keeps all that was said."""
+        self.file.close()
+        with suppress(OSError):
+            self._send()
 
-    def open(self) -> Store:
-        """Makes the folder if missing and checks that this version can use it."""
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            if not (self.root / "store.json").exists():
-                write_json(self.root / "store.json", {"format": FORMAT})
-        except OSError as error:
-            raise InputError(
-                f"The store {self.root} cannot be written ({error.strerror}). Choose another folder with --store."
-            ) from error
-        self.check_format()
-        return self
 
-    def exists(self) -> bool:
-        """Whether there is a store at all."""
-        return (self.root / "store.json").is_file()
+class Store(DatasetStore):
+    """All artifacts of studies, in a folder or an object store. `create` it before writing."""
 
-    def check_format(self) -> None:
-        """Refuses a store of a newer format; a folder that is not there yet is fine."""
-        path = self.root / "store.json"
-        try:
-            found = json.loads(path.read_text())["format"]
-        except FileNotFoundError:
-            return
-        except (ValueError, KeyError, TypeError, OSError):
-            raise InputError(
-                f"{path} cannot be read. Is {self.root} a mindgap store? Choose another --store."
-            ) from None
-        if found > FORMAT:
-            raise InputError(
-                f"The store {self.root} has format {found}, made by a newer mindgap; this one knows up to {FORMAT}. "
-                "Update mindgap or choose another --store."
-            )
+    _status_sent = float("-inf")
+
+    def folder(self, spec: Spec) -> Path:
+        """Where the files of an artifact are on this machine, or will be; `open` brings them there."""
+        return self.root / MODELS / spec.fingerprint if isinstance(spec, TrainingSpec) else super().folder(spec)
+
+    def study_folder(self, study: str, scale: str) -> Path:
+        """Where a study's tables and figures are on this machine; `report` keeps them."""
+        return self.root / self._study(study, scale)
 
     @contextmanager
-    def owned(self, purpose: str) -> Iterator[None]:
-        """Holds the store's lock: one sweep writes at a time; a dead owner's lock is taken over.
+    def report(self, study: str, scale: str) -> Iterator[Path]:
+        """The folder to write a study's tables and figures into; they are kept at the end of the block.
 
-        Raises:
-            InputError: another sweep holds it; the message says which and since when.
+        What was recorded in MLflow is this machine's matter: its database may be here.
         """
-        with owned(self._lock, purpose):
-            yield
+        folder = self.study_folder(study, scale)
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+        files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+        self._backend.send([path for path in files if path.name != "recorded.json"])
 
-    def owner(self) -> tuple[str, bool] | None:
-        """Who holds the store, in words, and whether it is alive; None if nobody does."""
-        owner = self._lock.owner()
-        return (owner.sentence(), is_alive(self._lock, owner)) if owner else None
-
-    def refresh(self) -> None:
-        """Learns what others have published."""
-
-    def bring(self, spec: DatasetSpec | TrainingSpec) -> None:
-        """Makes a published artifact's files readable on this machine."""
-
-    def bring_samples(self, spec: DatasetSpec) -> None:
-        """Makes a few of a data set's shards readable on this machine."""
-
-    def bring_unfinished(self, fingerprint: str) -> None:
-        """Makes what is kept of the unfinished work on an artifact or cohort readable on this machine."""
-
-    def keep_unfinished(self, fingerprint: str) -> None:
-        """Keeps the unfinished work on an artifact or cohort where another machine can go on with it."""
-
-    def keep_log(self, name: str) -> None:
-        """Keeps what this process has said so far in the log `name` where other machines can read it."""
-
-    def keep_report(self, study: str, scale: str) -> None:
-        """Keeps a study's report where other machines can read it."""
-
-    def shared_folder(self, fingerprint: str) -> SharedFolder | None:
-        """How nodes that share no file system work on an unfinished data set together; None where they share one."""
-        return None
-
-    def dataset_folder(self, spec: DatasetSpec) -> Path:
-        """Where the shards of a data set are, or will be."""
-        return spec.folder if isinstance(spec, RealDataset) else self.root / "datasets" / spec.fingerprint
-
-    def model_folder(self, spec: TrainingSpec) -> Path:
-        """Where a trained model is, or will be."""
-        return self.root / "models" / spec.fingerprint
-
-    def partial_folder(self, fingerprint: str) -> Path:
-        """Where the unfinished work on an artifact or cohort is kept, so that it can go on after an interruption."""
-        return self.root / "partial" / fingerprint
-
-    def open_log(self, name: str, header: str) -> TextIO:
+    def open_log(self, name: str, header: str) -> StoredLog:
         """Opens the log `name` to append to; a new one begins with the line `header`."""
-        path = self.root / "logs" / f"{name}.log"
+        path = self.root / "logs" / self._backend.log_name(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a", encoding="utf-8")
         if file.tell() == 0:
             file.write(f"{header}\n")
             file.flush()
-        return file
+        return StoredLog(file, lambda: self._backend.send([path]))
 
     def logs(self) -> Iterator[tuple[str, str]]:
         """The header and the text of every log, the oldest first."""
+        self._backend.bring_folder("logs")
         for path in sorted((self.root / "logs").glob("*.log"), key=lambda path: path.stat().st_mtime_ns):
             header, _, text = path.read_text(encoding="utf-8", errors="replace").partition("\n")
             yield header, text
@@ -180,22 +127,7 @@ class Store:
         """Removes the logs of that name, of all its processes."""
         for path in (self.root / "logs").glob(f"{name}.*.log"):
             path.unlink(missing_ok=True)
-
-    def study_folder(self, study: str, scale: str) -> Path:
-        """Where a study's tables and figures are."""
-        return self.root / "studies" / study / scale
-
-    def has(self, spec: DatasetSpec | TrainingSpec) -> bool:
-        """Whether the artifact is published."""
-        return (self._folder(spec) / MANIFEST).is_file()
-
-    def has_by_now(self, spec: DatasetSpec | TrainingSpec) -> bool:
-        """The same, also if another machine has published it since `refresh`."""
-        return self.has(spec)
-
-    def publish_dataset(self, spec: DatasetSpec) -> None:
-        """Moves a finished data set from its partial folder to its place."""
-        self._publish(self.partial_folder(spec.fingerprint), self.dataset_folder(spec))
+        self.remove_files([item.key for item in self.list_files("logs") if item.key.startswith(f"logs/{name}.")])
 
     def publish_model(
         self,
@@ -210,7 +142,7 @@ class Store:
 
         `normalization` (mean and std of the network's input) and `usage` (see `StoredModel`) go into the sidecar.
         """
-        if self.has_by_now(spec):
+        if self.find(spec):
             return
         aside = self.partial_folder(f"{spec.fingerprint}.{os.getpid()}")
         aside.mkdir(parents=True, exist_ok=True)
@@ -231,7 +163,7 @@ class Store:
             for path in sorted(aside.iterdir())
         ]
         write_json(aside / MANIFEST, {"files": files})
-        self._publish(aside, self.model_folder(spec))
+        self._backend.publish(aside, self._name(self.folder(spec)))
 
     def read_model(self, spec: TrainingSpec) -> StoredModel:
         """Reads a published training's metrics.
@@ -239,47 +171,29 @@ class Store:
         Raises:
             InputError: they are damaged.
         """
-        folder = self.model_folder(spec)
+        folder = self.folder(spec)
+        if not self.has(spec):
+            self.find(spec)  # It may have been published since the last look.
         try:
             values = json.loads((folder / MODEL).read_text())
             usage = values.get("usage", {})
             return StoredModel(spec.fingerprint, values["history"], values["failure"], folder / WEIGHTS, usage)
         except (OSError, ValueError, KeyError) as error:
-            raise InputError(f"{folder / MODEL} is damaged ({error}). {_REPAIR}") from error
-
-    def complaints(self, spec: DatasetSpec | TrainingSpec, *, checksums: bool = False) -> list[str]:
-        """What is wrong with a published artifact, a sentence for each file; empty if nothing is."""
-        folder = self._folder(spec)
-        try:
-            return self._damaged(folder, _records(folder), checksums)
-        except (OSError, ValueError, KeyError, TypeError, InputError):
-            return [f"{folder / MANIFEST} cannot be read"]
-
-    def _damaged(self, folder: Path, records: Sequence[ShardRecord], checksums: bool) -> list[str]:
-        return damaged_files(folder, records, checksums=checksums)
-
-    def _folder(self, spec: DatasetSpec | TrainingSpec) -> Path:
-        return self.model_folder(spec) if isinstance(spec, TrainingSpec) else self.dataset_folder(spec)
+            raise InputError(f"{folder / MODEL} is damaged ({error}). {REPAIR}") from error
 
     def write_status(self, study: str, scale: str, status: Mapping[str, Any]) -> None:
         """Keeps what a sweep says of itself while it runs, for other terminals and machines."""
-        folder = self.study_folder(study, scale)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "status.json", dict(status))
+        if self._backend.shared or time.monotonic() - self._status_sent > STATUS_SECONDS:
+            self._status_sent = time.monotonic()
+            self._write(f"{self._study(study, scale)}/status.json", status)
 
     def read_status(self, study: str, scale: str) -> dict[str, Any]:
         """What the last sweep of a study has said of itself; empty if there was none."""
-        try:
-            values: dict[str, Any] = json.loads((self.study_folder(study, scale) / "status.json").read_text())
-            return values
-        except (OSError, ValueError):
-            return {}
+        return self._read(f"{self._study(study, scale)}/status.json")
 
     def write_ledger(self, study: str, scale: str, ledger: Mapping[str, Any]) -> None:
         """Keeps what a search has tried."""
-        folder = self.study_folder(study, scale)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / LEDGER, dict(ledger))
+        self._write(self._ledger(study, scale), ledger)
 
     def read_ledger(self, study: str, scale: str) -> dict[str, Any]:
         """What a search has tried, as it was written.
@@ -288,12 +202,39 @@ class Store:
             FileNotFoundError: nothing was written yet.
             InputError: it is damaged.
         """
-        path = self.study_folder(study, scale) / LEDGER
+        name = self._ledger(study, scale)
         try:
-            values: dict[str, Any] = json.loads(path.read_text())
+            values: dict[str, Any] = json.loads(self._backend.read(name))
         except ValueError as error:
-            raise InputError(f"{path} is damaged ({error}). Remove it to begin the search anew.") from error
+            where = f"{self.location}/{name}"
+            raise InputError(f"{where} is damaged ({error}). Remove it to begin the search anew.") from error
         return values
+
+    def write_speed(self, scale: str, speed: Mapping[str, float]) -> None:
+        """Keeps what a run has shown of the machine's speed, for later estimates."""
+        self._write("speed.json", {**self._read("speed.json"), scale: dict(speed)})
+
+    def read_speed(self, scale: str) -> dict[str, float]:
+        """What the last run in a scale has shown of the machine's speed; empty if there was none."""
+        found: dict[str, float] = self._read("speed.json").get(scale, {})
+        return found
+
+    def _study(self, study: str, scale: str) -> str:
+        return f"studies/{study}/{scale}"
+
+    def _ledger(self, study: str, scale: str) -> str:
+        return f"{self._study(study, scale)}/search.json"
+
+    def _write(self, name: str, values: Mapping[str, Any]) -> None:
+        self._backend.write(name, json.dumps(dict(values), indent=2).encode())
+
+    def _read(self, name: str) -> dict[str, Any]:
+        """Values that no result depends on: none if they are not there or damaged."""
+        try:
+            values: dict[str, Any] = json.loads(self._backend.read(name))
+            return values
+        except (OSError, ValueError):
+            return {}
 
     def write_usage(self, cohort: str, piece: str, usage: Mapping[str, Mapping[str, float]]) -> None:
         """Keeps what the trials of an unfinished piece of a cohort have used, by fingerprint."""
@@ -314,76 +255,47 @@ class Store:
                     found[key] = usage[key]
         return found
 
-    def write_speed(self, scale: str, speed: Mapping[str, float]) -> None:
-        """Keeps what a run has shown of the machine's speed, for later estimates."""
-        write_json(self.root / "speed.json", {**self._speeds(), scale: dict(speed)})
-
-    def read_speed(self, scale: str) -> dict[str, float]:
-        """What the last run in a scale has shown of the machine's speed; empty if there was none."""
-        return self._speeds().get(scale, {})
-
-    def _speeds(self) -> dict[str, dict[str, float]]:
-        try:
-            values: dict[str, dict[str, float]] = json.loads((self.root / "speed.json").read_text())
-            return values
-        except (OSError, ValueError):
-            return {}
-
     def forget_epochs(self, spec: TrainingSpec) -> None:
         """Removes what is kept of a training, so that it starts anew; what is kept of others of its cohort stays."""
-        folder = self.partial_folder(spec.cohort)
-        if not folder.is_dir():
+        if not self.list_files(f"{PARTIAL}/{spec.cohort}") and not self.partial_folder(spec.cohort).is_dir():
             return
         from trainables.checkpoint import CohortCheckpoint
 
-        CohortCheckpoint(folder).forget(spec.fingerprint)
-        for path in folder.glob("*.usage.json"):
-            try:
-                usage = json.loads(path.read_text())
-            except (OSError, ValueError):
-                continue
-            if usage.pop(spec.fingerprint, None) is not None:
-                write_json(path, usage)
-        with suppress(OSError):
-            folder.rmdir()
+        with self.unfinished(spec.cohort) as work:
+            CohortCheckpoint(work.folder).forget(spec.fingerprint)
+            for path in work.folder.glob("*.usage.json"):
+                try:
+                    usage = json.loads(path.read_text())
+                except (OSError, ValueError):
+                    continue
+                if usage.pop(spec.fingerprint, None) is not None:
+                    write_json(path, usage)
+            with suppress(OSError):
+                work.folder.rmdir()
 
     def clear_partial(self) -> None:
         """Removes what is kept of tasks whose results are published by now, whichever study began them.
 
         To be called by the owner of the store while none of its tasks runs.
         """
-        found = self.list_files("partial")
+        found = self.list_files(PARTIAL)
         self.remove_files([item.key for item in found if is_spent(item, self.is_published, self.read_part)])
 
     def is_published(self, fingerprint: str) -> bool:
         """Whether this machine knows of an artifact with this fingerprint: a made data set, or a training."""
-        return any((self.root / kind / fingerprint / MANIFEST).is_file() for kind in ("datasets", "models"))
+        return any((self.root / kind / fingerprint / MANIFEST).is_file() for kind in (DATASETS, MODELS))
 
     def list_files(self, folder: str) -> list[Item]:
         """The files below a folder of the store, for example "partial"."""
-        found = []
-        for path in (self.root / folder).rglob("*"):
-            with suppress(FileNotFoundError):  # A drawing of images may be at work here.
-                if path.is_file():
-                    state = path.stat()
-                    found.append(Item(path.relative_to(self.root).as_posix(), state.st_size, state.st_mtime))
-        return found
+        return self._backend.list(folder)
 
     def read_part(self, name: str, start: int, length: int) -> bytes:
         """Some bytes of a file of the store, fewer at its end."""
-        with (self.root / name).open("rb") as file:
-            file.seek(start)
-            return file.read(length)
+        return self._backend.read_part(name, start, length)
 
     def remove_files(self, names: Sequence[str]) -> None:
         """Removes files of the store, and the folders of theirs that are empty then."""
-        for name in names:
-            (self.root / name).unlink(missing_ok=True)
-        places = {tuple(name.split("/")[:2]) for name in names}
-        for kind, place in places | {(kind, owner_of(place)) for kind, place in places}:
-            for folder, _, _ in os.walk(self.root / kind / place, topdown=False):
-                with suppress(OSError):
-                    os.rmdir(folder)
+        self._backend.remove_files(names)
 
     @contextmanager
     def untouched(self, fingerprint: str) -> Iterator[bool]:
@@ -391,7 +303,7 @@ class Store:
 
         `datagen.generate` does not own the store that it draws into.
         """
-        lock = FileLock(self.root / "partial" / f"{fingerprint}.lock")
+        lock = FileLock(self.root / PARTIAL / f"{fingerprint}.lock")
         if not Path(lock.lock_file).exists():
             yield True
             return
@@ -404,47 +316,3 @@ class Store:
             yield True
         finally:
             lock.release()
-
-    def check(self, spec: DatasetSpec | TrainingSpec, *, checksums: bool = False) -> None:
-        """Refuses a damaged artifact.
-
-        Raises:
-            InputError: names the first damaged file and says how to have it made again.
-        """
-        if complaints := self.complaints(spec, checksums=checksums):
-            raise InputError(f"{complaints[0]}. {_REPAIR}")
-
-    def remove(self, spec: DatasetSpec | TrainingSpec) -> None:
-        """Removes an artifact, so that the next run makes it again. Shipped and imported data are never removed.
-
-        Raises:
-            InputError: the artifact is real data.
-        """
-        if isinstance(spec, RealDataset):
-            raise InputError(f"The real images in {spec.folder} are damaged. Restore or import them again.")
-        folder = self._folder(spec)
-        # The manifest goes first: without it the folder is no artifact, whatever happens next.
-        (folder / MANIFEST).unlink(missing_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
-
-    def _publish(self, aside: Path, folder: Path) -> None:
-        """Moves a whole artifact to its place."""
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        if (folder / MANIFEST).is_file():
-            # A worker that outlived its driver for a moment has published the same.
-            shutil.rmtree(aside, ignore_errors=True)
-            return
-        if folder.exists():
-            # A folder without a manifest: what is left of a removed artifact.
-            shutil.rmtree(folder)
-        aside.rename(folder)
-
-
-_REPAIR = "Run the same command with --repair to have it made again."
-
-
-def _records(folder: Path) -> Sequence[ShardRecord]:
-    """The files that an artifact's manifest lists."""
-    if folder.parent.name == "models":
-        return [ShardRecord(**file) for file in json.loads((folder / MANIFEST).read_text())["files"]]
-    return read_manifest(folder).shards

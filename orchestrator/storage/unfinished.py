@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.storage.object_store import Item
+from datagen.storage.object_store import Item
 
 RAY_TRAIN = "ray_train"
 ABANDONED_SECONDS = 3600.0

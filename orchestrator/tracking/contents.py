@@ -101,12 +101,12 @@ def dataset_input(spec: DatasetSpec, store: Store, context: str) -> DatasetInput
     """A data set as MLflow shows it; `context` is "training" or "evaluation"."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    source = {"uri": store.dataset_folder(spec).as_uri()}
+    source = {"uri": store.folder(spec).as_uri()}
     if isinstance(spec, DiffusionDataset):
         source["pipeline"] = spec.pipeline
     about = {"images": spec.images, "classes": len(spec.class_names)}
-    if store.has_by_now(spec):
-        about |= summary(store.dataset_folder(spec))
+    if folder := store.find(spec):
+        about |= summary(folder)
     dataset = Dataset(
         name=spec.title,
         digest=spec.fingerprint[:36],  # MLflow takes no more.

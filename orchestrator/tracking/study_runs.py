@@ -223,9 +223,7 @@ class StudyRuns:
         logged = {item.path for item in self._client.list_artifacts(self._parent, "datasets")}
         for spec in stored_datasets(self._trials.values()):
             name = f"datasets/{spec.title}"
-            if f"{name}.png" not in logged and self._store.has_by_now(spec):
-                folder = self._store.dataset_folder(spec)
-                self._store.bring_samples(spec)
+            if f"{name}.png" not in logged and (folder := self._store.open_samples(spec)):
                 self._client.log_image(self._parent, contact_sheet(folder), artifact_file=f"{name}.png")
                 self._client.log_dict(self._parent, summary(folder), f"{name}.json")
 

@@ -31,7 +31,7 @@ def row(epoch: int, seconds: float) -> dict[str, float]:
 
 
 def test_the_profile_of_a_study_adds_up_its_finished_trainings(tmp_path: Path) -> None:
-    store, scale = Store(tmp_path).open(), load_scale("pocket")
+    store, scale = Store(tmp_path).create(), load_scale("pocket")
     trials = [trial.spec for trial in load_study("layer_importance").trials(scale, 1)]
     real = [trial for trial in trials if str(trial.direction) == "real"]
     transfers = [trial for trial in trials if trial.direction == SYNTHETIC_TO_REAL][:2]
@@ -47,7 +47,7 @@ def test_the_profile_of_a_study_adds_up_its_finished_trainings(tmp_path: Path) -
 
 
 def test_a_store_without_times_is_said_to_have_none(tmp_path: Path) -> None:
-    Store(tmp_path).open()
+    Store(tmp_path).create()
     done = CliRunner().invoke(profile.main, ["layer_importance", "--store", str(tmp_path)])
     assert done.exit_code == 2
     assert "has no training of layer_importance with times" in done.output

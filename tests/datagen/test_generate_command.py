@@ -157,7 +157,7 @@ def test_a_recipe_is_a_small_file_of_your_own(tmp_path: Path) -> None:
 
 
 def test_a_damaged_set_is_named(tmp_path: Path) -> None:
-    folder = Store(tmp_path).dataset_folder(make_spec(load_recipe("pocket")))
+    folder = Store(tmp_path).folder(make_spec(load_recipe("pocket")))
     shutil.copytree(pocket.IMAGES / "train", folder)
     assert "Already there" in run("pocket", "--store", str(tmp_path)).output
     shard = next(iter(folder.glob("*.parquet")))

@@ -15,10 +15,10 @@ from PIL import Image
 
 from datagen.core.errors import InputError
 from datagen.datasets.contact_sheet import Section, contact_sheet, drawn_sheet
-from datagen.datasets.folders import find_dataset
 from datagen.datasets.shards import ImageRow, publish_dataset, read_rows
 from datagen.datasets.summary import summary
 from datagen.preview import main
+from datagen.storage.named import find_dataset
 from tests.conftest import ROOT, png
 
 
@@ -149,8 +149,8 @@ def test_pixel_statistics_are_those_of_all_images_of_a_small_set(image_folders: 
 def test_a_set_is_found_by_folder_or_by_the_first_digits_of_its_fingerprint(tmp_path: Path) -> None:
     store = tmp_path / "store"
     first, second = (colored(store / "datasets" / name, 1) for name in ("abc1" + "0" * 60, "abc2" + "0" * 60))
-    assert find_dataset(str(first), store) == first
-    assert find_dataset("abc2", store) == second
+    assert find_dataset(str(first), str(store)) == first
+    assert find_dataset("abc2", str(store)) == second
     for name, complaint in [
         ("abc", r"2 data sets in .* begin with abc: abc10000000, abc20000000. Give more digits"),
         ("ffff", r"no data set in .* begins with ffff. It has 2 data sets, for example abc100000000"),
@@ -158,7 +158,7 @@ def test_a_set_is_found_by_folder_or_by_the_first_digits_of_its_fingerprint(tmp_
         (str(tmp_path), r"it has no manifest.json.$"),
     ]:
         with pytest.raises(InputError, match=complaint):
-            find_dataset(name, store)
+            find_dataset(name, str(store))
 
 
 def test_the_command_prints_the_summary_and_writes_the_sheet(tmp_path: Path) -> None:

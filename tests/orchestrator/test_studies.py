@@ -20,7 +20,7 @@ POCKET, PAPERS, PETS = load_scale("pocket"), load_scale("imagenet100"), load_sca
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store").open()
+    return Store(tmp_path / "store").create()
 
 
 def planned(study: str, store: Store, *settings: str, scale: str = "pocket", seeds: int = 1) -> Plan:

@@ -57,7 +57,7 @@ def here() -> Iterator[Cluster]:
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """One store for all, so that the studies share what they can."""
-    return Store(tmp_path_factory.mktemp("studies") / "store").open()
+    return Store(tmp_path_factory.mktemp("studies") / "store").create()
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def _check(study: Study, scale: Scale, store: Store) -> None:
     if study.name == "stylized":
         made = scale.dataset("real", {"stylized": True})
         assert isinstance(made, DerivedDataset)
-        manifest = json.loads((store.dataset_folder(made) / "manifest.json").read_text())
+        manifest = json.loads((store.folder(made) / "manifest.json").read_text())
         assert sum(shard["rows"] for shard in manifest["shards"]) == scale.dataset("real").images
 
 

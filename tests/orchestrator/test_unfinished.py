@@ -18,7 +18,6 @@ from orchestrator.execution.cohort import train_and_publish
 from orchestrator.execution.logs import task_log
 from orchestrator.planning.plan import Task
 from orchestrator.storage import unfinished
-from orchestrator.storage.remote_store import store_at
 from orchestrator.storage.store import Store
 from tests.orchestrator.storage.test_store import publish
 from trainables.spec import TrainingSpec
@@ -35,7 +34,7 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.setenv("MINDGAP_CACHE", str(tmp_path / "cache"))
 
     def store() -> Store:
-        found = store_at(location).open()
+        found = Store(location).create()
         found.refresh()
         return found
 
@@ -106,12 +105,12 @@ def test_a_forced_trial_starts_anew_and_the_others_of_its_cohort_go_on(
     train(opened(), *transfers, until=2)
     opened().forget_epochs(transfers[0])
     kept = opened()
-    kept.bring_unfinished(transfers[0].cohort)
-    (checkpoint,) = kept.partial_folder(transfers[0].cohort).glob("*.safetensors")
-    assert not [key for key in load_file(checkpoint) if key.startswith(transfers[0].fingerprint)]
-    assert set(kept.read_usage(transfers[0].cohort, [spec.fingerprint for spec in transfers])) == {
-        transfers[1].fingerprint
-    }
+    with kept.unfinished(transfers[0].cohort) as work:
+        (checkpoint,) = work.folder.glob("*.safetensors")
+        assert not [key for key in load_file(checkpoint) if key.startswith(transfers[0].fingerprint)]
+        assert set(kept.read_usage(transfers[0].cohort, [spec.fingerprint for spec in transfers])) == {
+            transfers[1].fingerprint
+        }
     assert train(opened(), transfers[0]) == [1, 2, 3, 4]
     assert train(opened(), transfers[1]) == [3, 4]
 
@@ -138,16 +137,15 @@ def test_a_checkpoint_that_cannot_be_read_and_half_drawn_sets_stay(
 
 
 def put(store: Store, place: str, name: str, content: bytes = b"0123456789") -> None:
-    folder = store.partial_folder(place)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_bytes(content)
-    store.keep_unfinished(place)
+    with store.unfinished(place) as work:
+        work.folder.mkdir(parents=True, exist_ok=True)
+        (work.folder / name).write_bytes(content)
 
 
 def test_what_a_process_left_half_written_goes_once_nobody_can_be_writing_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = Store(tmp_path).open()
+    store = Store(tmp_path).create()
     put(store, "2" * 64, ".checkpoint.1234-ab")
     store.clear_partial()
     assert len(names(store)) == 1
@@ -159,7 +157,7 @@ def test_what_a_process_left_half_written_goes_once_nobody_can_be_writing_it(
 def test_leftovers_of_published_artifacts_go_with_their_locks_and_folders(
     tmp_path: Path, base_spec: TrainingSpec, generated_spec: GeneratedDataset
 ) -> None:
-    store = Store(tmp_path).open()
+    store = Store(tmp_path).create()
     publish(store, base_spec)
     put(store, f"{base_spec.fingerprint}.1234", "weights.safetensors")
     put(store, "ray_train", "notes.json")
@@ -205,7 +203,7 @@ def test_clean_lists_what_is_unfinished_and_removes_it_on_a_yes(
     said = run_clean(cluttered, answer="y\n", monkeypatch=monkeypatch)
     assert said.exit_code == 0, said.output
     assert names(cluttered) == []
-    assert cluttered.has_by_now(base_spec)
+    assert cluttered.find(base_spec)
     assert "Nothing is unfinished" in run_clean(cluttered, monkeypatch=monkeypatch).output
 
 
@@ -234,7 +232,7 @@ def test_clean_waits_for_the_sweep_that_owns_the_store(cluttered: Store, monkeyp
 def test_clean_leaves_a_set_that_is_being_drawn(
     tmp_path: Path, generated_spec: GeneratedDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = Store(tmp_path).open()
+    store = Store(tmp_path).create()
     put(store, generated_spec.fingerprint, "train-00000-of-00003.parquet")
     with FileLock(tmp_path / "partial" / f"{generated_spec.fingerprint}.lock"):
         done = run_clean(store, "--yes", monkeypatch=monkeypatch)

@@ -151,7 +151,7 @@ def test_repair_finds_a_real_image_that_cannot_be_decoded(tmp_path: Path) -> Non
         name="real", class_names=CLASSES, split="train", digest=manifest.digest, rows=manifest.rows, folder=folder
     )
     with pytest.raises(InputError, match=r"circle/bad\.png in .* cannot be decoded.* Import or generate"):
-        repair(SimpleNamespace(artifacts=(real,)), Store(tmp_path / "store").open())  # type: ignore[arg-type]
+        repair(SimpleNamespace(artifacts=(real,)), Store(tmp_path / "store").create())  # type: ignore[arg-type]
 
 
 def set_with_a_bad_picture(folder: Path) -> Path:

@@ -15,13 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from datagen.core.errors import InputError
-from datagen.datasets.folders import stored_folder
 from datagen.datasets.shards import ImageRow, read_manifest, record_name, shard_name
 from datagen.datasets.spec import DerivedDataset, GeneratedDataset, OracleDataset
 from datagen.generation import engine as generation
 from datagen.generation import shard_generator as shard_generator
 from datagen.generation.engine import GenerationFailedError, generate, make_dataset, owned
 from datagen.generation.shard_generator import NOTES, ShardGenerator, shard_count
+from datagen.storage.store import DatasetStore
 from tests.conftest import png
 
 SPEC = GeneratedDataset(
@@ -214,14 +214,12 @@ def test_two_generators_of_one_set_do_not_meet(alone: None, tmp_path: Path) -> N
 
 
 def test_a_set_in_the_store_is_where_a_sweep_looks_and_is_made_once(alone: None, tmp_path: Path) -> None:
-    from orchestrator.storage.store import Store
-
-    folder = make_dataset(SPEC, tmp_path, workers=1)
-    store = Store(tmp_path)
-    assert folder == store.dataset_folder(SPEC) == stored_folder(SPEC, tmp_path)
+    folder = make_dataset(SPEC, DatasetStore(tmp_path), workers=1)
+    store = DatasetStore(tmp_path)
+    assert folder == store.folder(SPEC) == tmp_path / "datasets" / SPEC.fingerprint
     assert store.has(SPEC)
     before = (folder / "manifest.json").stat().st_mtime_ns
-    make_dataset(SPEC, tmp_path, workers=1)
+    make_dataset(SPEC, DatasetStore(tmp_path), workers=1)
     assert (folder / "manifest.json").stat().st_mtime_ns == before
 
 
@@ -237,7 +235,6 @@ def test_a_set_that_is_made_of_another_needs_that_first(alone: None, tmp_path: P
     assert shard_count(oracle) == 1
     with pytest.raises(InputError, match="images of synthetic are not made yet"):
         generate(oracle, tmp_path / "set", workers=1)
-    make_dataset(SPEC, tmp_path, workers=1)
-    assert generation.source_folder(oracle, {SPEC.fingerprint: stored_folder(SPEC, tmp_path)}) == stored_folder(
-        SPEC, tmp_path
-    )
+    make_dataset(SPEC, DatasetStore(tmp_path), workers=1)
+    folder = DatasetStore(tmp_path).folder(SPEC)
+    assert generation.source_folder(oracle, {SPEC.fingerprint: folder}) == folder

@@ -16,7 +16,6 @@ from datagen.datasets.spec import GeneratedDataset
 from orchestrator.execution.logs import logs_of
 from orchestrator.execution.tune import Cluster, join_cluster, run_plan
 from orchestrator.planning.plan import Task
-from orchestrator.storage.remote_store import store_at
 from orchestrator.storage.store import Store
 from tests.orchestrator.execution.test_scheduler import Told
 from trainables.report import EpochReport
@@ -57,7 +56,7 @@ def test_nodes_that_share_no_file_system_draw_train_and_publish_through_an_objec
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("MINDGAP_CACHE", str(tmp_path / "driver"))
-    store, spec = store_at(f"{s3}/nodes").open(), generated_spec
+    store, spec = Store(f"{s3}/nodes").create(), generated_spec
     training = replace(base_spec, train=spec, validation=spec, workers=2, epochs=2, image_size=32)
     tasks = [
         Task("draw", (spec,), frozenset(), 1.0),
@@ -71,7 +70,7 @@ def test_nodes_that_share_no_file_system_draw_train_and_publish_through_an_objec
         assert store.has(made)
         assert store.complaints(made, checksums=True) == []
     assert [row["epoch"] for row in store.read_model(training).history] == [1, 2]
-    assert not (store.dataset_folder(spec) / "train-00000-of-00003.parquet").exists()
+    assert not (store.folder(spec) / "train-00000-of-00003.parquet").exists()
 
 
 def test_what_tests_start_listens_on_this_machine_only(nodes: Nodes) -> None:
@@ -99,7 +98,7 @@ class NodeLoser(Told):
 def test_two_workers_on_two_nodes_train_one_cohort_and_outlive_a_node(
     nodes: Nodes, joined: Cluster, base_spec: TrainingSpec, tmp_path: Path
 ) -> None:
-    store, watcher = Store(tmp_path / "store").open(), NodeLoser(nodes)
+    store, watcher = Store(tmp_path / "store").create(), NodeLoser(nodes)
     spec = replace(base_spec, epochs=4, workers=2)
     task = Task(spec.title, (spec,), frozenset(), 1.0)
     outcome = run_plan([task], store, joined, [watcher], pauses=(1.0, 1.0, 1.0))

@@ -28,7 +28,6 @@ from orchestrator.execution.messages import FailureKind
 from orchestrator.execution.tune import Cluster, Outcome, join_cluster, run_plan
 from orchestrator.execution.worker import mindgap_task
 from orchestrator.planning.plan import Task
-from orchestrator.storage.remote_store import store_at
 from orchestrator.storage.store import Store
 from trainables.input.data import ImageSet
 from trainables.loop import train_cohort
@@ -96,7 +95,7 @@ def spec(base_spec: TrainingSpec) -> TrainingSpec:
 def test_a_training_whose_process_is_killed_goes_on_and_ends_as_if_it_had_not_been(
     spec: TrainingSpec, here: Cluster, tmp_path: Path, train_images: ImageSet, validation_images: ImageSet
 ) -> None:
-    store, log = Store(tmp_path / "store").open(), Log(deadly=2)
+    store, log = Store(tmp_path / "store").create(), Log(deadly=2)
     run(spec, here, store, log)
     assert log.starts == 2
     assert log.lines == ["again: its process died"]
@@ -110,7 +109,7 @@ def test_a_training_whose_process_is_killed_goes_on_and_ends_as_if_it_had_not_be
 def test_two_workers_of_ray_train_report_every_epoch_and_publish(
     spec: TrainingSpec, here: Cluster, tmp_path: Path
 ) -> None:
-    store, log = Store(tmp_path / "store").open(), Log()
+    store, log = Store(tmp_path / "store").create(), Log()
     run(replace(spec, workers=2), here, store, log)
     assert log.epochs == list(range(1, EPOCHS + 1))
     history = store.read_model(spec).history
@@ -152,7 +151,7 @@ def halved(
     spec: TrainingSpec, here: Cluster, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Store, Outcome, Log, tuple[TrainingSpec, ...]]:
     """A cohort of five, N = 13 to 17, after a run with `too_many_branches`."""
-    store = Store(tmp_path_factory.mktemp("halved") / "store").open()
+    store = Store(tmp_path_factory.mktemp("halved") / "store").create()
     base = replace(spec, epochs=2)
     train_and_publish((base,), store, lambda report: None)
     members = tuple(replace(base, source=base, frozen_layers=depth, epochs=3) for depth in range(13, 18))
@@ -196,7 +195,7 @@ def bad_config(config: dict[str, Any]) -> None:
 
 
 def test_a_work_that_raises_fails_once_and_the_others_finish(spec: TrainingSpec, here: Cluster, tmp_path: Path) -> None:
-    store, log = Store(tmp_path / "store").open(), Log()
+    store, log = Store(tmp_path / "store").create(), Log()
     bad = Task("bad", (replace(spec, seed=0, epochs=2),), frozenset(), 1.0)
     good = Task("good", (replace(spec, seed=1, epochs=2),), frozenset(), 1.0)
     outcome = run_plan([bad, good], store, here, [log], run=bad_config)
@@ -212,14 +211,14 @@ def instant(config: dict[str, Any]) -> None:
     """Publishes a training at once, and who has done it."""
     task: Task = config["task"]
     for spec in task.members:
-        store_at(config["resources"].store).publish_model(spec, [{"epoch": os.getpid()}], None, Path.touch)
+        Store(config["resources"].store).publish_model(spec, [{"epoch": os.getpid()}], None, Path.touch)
     tune.report({"report": EpochReport(1, 1, {})})
 
 
 def test_many_short_works_share_few_processes_and_leave_nothing_behind(
     spec: TrainingSpec, here: Cluster, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    store, held = Store(tmp_path / "store").open(), []
+    store, held = Store(tmp_path / "store").create(), []
 
     class AtTheEnd(Log):
         def task_ended(self, task: Task, failure: str | None) -> None:
@@ -240,7 +239,7 @@ def test_many_short_works_share_few_processes_and_leave_nothing_behind(
 
 
 def test_the_first_ctrl_c_ends_a_run_after_the_running_epoch(spec: TrainingSpec, here: Cluster, tmp_path: Path) -> None:
-    store, said = Store(tmp_path / "store").open(), list[str]()
+    store, said = Store(tmp_path / "store").create(), list[str]()
 
     class Impatient(Log):
         def task_progressed(self, task: Task, progress: Any) -> None:
@@ -262,7 +261,7 @@ def test_the_first_ctrl_c_ends_a_run_after_the_running_epoch(spec: TrainingSpec,
 def test_the_first_ctrl_c_ends_a_generation_after_the_running_shard(
     generated_spec: GeneratedDataset, here: Cluster, tmp_path: Path
 ) -> None:
-    store, said, drawn = Store(tmp_path / "store").open(), [], []
+    store, said, drawn = Store(tmp_path / "store").create(), [], []
     spec = replace(generated_spec, images_per_class=8 * here.slots * 8)  # Every worker has 16 shards to draw.
 
     class Impatient(Log):
@@ -283,7 +282,7 @@ def test_the_first_ctrl_c_ends_a_generation_after_the_running_shard(
 def test_a_work_during_which_the_store_was_away_is_tried_again_whatever_came_of_it(
     raised: Exception | None, spec: TrainingSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, told = Store(tmp_path / "store").open(), []
+    store, told = Store(tmp_path / "store").create(), []
 
     def train(*arguments: Any) -> None:
         (store.root / "store.json").unlink()
@@ -301,4 +300,4 @@ def test_a_work_during_which_the_store_was_away_is_tried_again_whatever_came_of_
 def test_more_workers_than_the_cluster_has_are_refused(spec: TrainingSpec, here: Cluster, tmp_path: Path) -> None:
     task = Task("greedy", (replace(spec, workers=here.slots + 1),), frozenset(), 1.0)
     with pytest.raises(InputError, match=rf"workers={here.slots + 1} needs"):
-        run_plan([task], Store(tmp_path / "store").open(), here, [])
+        run_plan([task], Store(tmp_path / "store").create(), here, [])

@@ -70,7 +70,7 @@ def test_without_nvidias_library_there_is_gpu_time_but_no_energy(monkeypatch: py
 
 
 def test_what_was_used_before_a_restart_counts_also_for_a_half_of_the_cohort(tmp_path: object) -> None:
-    store = Store(tmp_path).open()  # type: ignore[arg-type]
+    store = Store(tmp_path).create()  # type: ignore[arg-type]
     store.write_usage("cohort", "whole", {"a": {"cpu_seconds": 5.0}, "b": {"cpu_seconds": 1.0}})
     store.write_usage("cohort", "half", {"a": {"cpu_seconds": 7.0}})
     assert store.read_usage("cohort", ["a", "b", "c"]) == {"a": {"cpu_seconds": 7.0}, "b": {"cpu_seconds": 1.0}}

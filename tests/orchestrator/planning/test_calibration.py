@@ -14,7 +14,7 @@ from orchestrator.storage.store import Store
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store").open()
+    return Store(tmp_path / "store").create()
 
 
 def estimate(store: Store) -> float:

@@ -12,6 +12,7 @@ from datagen.datasets.rates import Rate
 from datagen.datasets.spec import DerivedDataset
 from datagen.plan import plan_dataset
 from datagen.recipes.load import load_recipe, make_spec
+from datagen.storage.store import DatasetStore
 from orchestrator.planning.catalog import load_scale
 from orchestrator.planning.cost import making_seconds
 from orchestrator.scale import Scale
@@ -40,7 +41,7 @@ def test_both_commands_say_the_same_hours(
     recipe: str, scale: str, choices: dict[str, object], hours: float, tmp_path: Path
 ) -> None:
     file = load_recipe(recipe)
-    planned = plan_dataset(file, make_spec(file), tmp_path).hours
+    planned = plan_dataset(file, make_spec(file), DatasetStore(tmp_path)).hours
     assert planned == pytest.approx(hours)
     assert of_sweep(load_scale(scale), choices) / 3600 == pytest.approx(planned)
 

@@ -38,7 +38,7 @@ def publish(store: Store, spec: TrainingSpec) -> None:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store").open()
+    return Store(tmp_path / "store").create()
 
 
 @pytest.mark.parametrize("study", study_names())

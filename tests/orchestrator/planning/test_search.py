@@ -32,7 +32,7 @@ from trainables.spec import TrainingSpec
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store").open()
+    return Store(tmp_path / "store").create()
 
 
 def planned(store: Store, trials: int = 4, seeds: int = 1, *settings: str) -> Plan:

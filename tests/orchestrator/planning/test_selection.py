@@ -24,7 +24,7 @@ ROW = {"epoch": 1, "top1": 50.0, "top5": 90.0, "train_loss": 1.5, "learning_rate
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store").open()
+    return Store(tmp_path / "store").create()
 
 
 def planned(store: Store) -> Plan:

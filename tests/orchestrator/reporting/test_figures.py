@@ -29,7 +29,7 @@ EPOCH = {"epoch": 1, "top5": 99.0, "train_loss": 0.5, "learning_rate": 0.1, "sec
 )
 def test_a_study_is_drawn_as_it_says(tmp_path: Path, study: str, words: list[str]) -> None:
     chosen, scale = load(study, "pocket")
-    plan = make_plan(chosen, scale, 1, Store(tmp_path / "store").open())
+    plan = make_plan(chosen, scale, 1, Store(tmp_path / "store").create())
     values = iter(np.random.default_rng(0).uniform(40, 90, len(plan.grid)))
     models = {
         trial.spec.fingerprint: StoredModel("", [{**EPOCH, "top1": next(values)}], None, Path()) for trial in plan.grid
@@ -46,7 +46,7 @@ def test_a_study_without_results_is_drawn_empty(tmp_path: Path) -> None:
     few = {"full_grid": ["fraction=1", "frozen_layers=1,17", "augmentation=none,augmix"]}
     for study in ("layer_importance", "normalization", "data_reduction", "label_budget", "full_grid"):
         chosen, scale = apply_overrides(*load(study, "pocket"), few.get(study, []))
-        plan = make_plan(chosen, scale, 1, Store(tmp_path / "store").open())
+        plan = make_plan(chosen, scale, 1, Store(tmp_path / "store").create())
         points = point_table(trial_table(plan, {}))
         assert draw(points, chosen.figure, chosen.axis_names, Caption("", ""), tmp_path)[0].is_file()
 

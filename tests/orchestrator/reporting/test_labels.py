@@ -43,7 +43,7 @@ def test_points_that_differ_are_called_differently_everywhere(tmp_path: Path, se
         setting: values,
     }
     asked = replace(study, axes=axes, figure=Figure("curves", axis=setting))
-    plan = make_plan(asked, scale, 2, Store(tmp_path / "store").open())
+    plan = make_plan(asked, scale, 2, Store(tmp_path / "store").create())
     assert len({spec.fingerprint for spec in plan.trials}) == len({spec.title for spec in plan.trials})
     assert len({file_safe(spec.title) for spec in plan.trials}) == len({spec.title for spec in plan.trials})
     points = point_table(trial_table(plan, {}))
@@ -58,7 +58,7 @@ def test_mixtures_of_close_shares_are_told_apart(tmp_path: Path) -> None:
     study, scale = load("mixing", "pocket")
     shares = (0.5, 0.125, 0.12, 0.124, 0.375)
     axes = {**study.axes, "real_share": shares}
-    plan = make_plan(replace(study, axes=axes), scale, 1, Store(tmp_path / "store").open())
+    plan = make_plan(replace(study, axes=axes), scale, 1, Store(tmp_path / "store").create())
     mixtures = {spec.train.title for spec in plan.trials if spec.train.name == "mixed"}
     assert len(mixtures) == len(shares)
     assert len({spec.title for spec in plan.trials}) == len(plan.trials)

@@ -43,7 +43,7 @@ def reported(
     tmp_path: Path, seeds: int = 1, *, skip: str = "", fail: str = "", published: str | None = None
 ) -> tuple[Plan, Report]:
     """A report on made-up trainings: real 80, synthetic 70, transfers 79 (or 60 at N = 17); seed s adds s points."""
-    store = Store(tmp_path / "store").open()
+    store = Store(tmp_path / "store").create()
     study, scale = apply_overrides(
         replace(load_study("layer_importance"), claims=(CLAIM,)),
         replace(load_scale("pocket"), published=published),
@@ -116,7 +116,7 @@ def test_a_papers_scale_shows_published_beside_measured(tmp_path: Path) -> None:
 
 
 def test_every_point_of_the_papers_tables_has_its_published_number(tmp_path: Path) -> None:
-    store = Store(tmp_path / "store").open()
+    store = Store(tmp_path / "store").create()
     study, scale = load_study("layer_importance"), load_scale("pocket")
     plan = make_plan(study, scale, 1, store)
     for data_set in ("imagenet100", "oxford_pets"):
@@ -229,7 +229,7 @@ def test_the_command_rebuilds_the_same_report_from_the_store_and_from_mlflow_alo
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    store = Store(tmp_path / "store").open()
+    store = Store(tmp_path / "store").create()
     plan, first = reported(tmp_path, fail="synthetic->real N=1 ")
     with Tracker(plan, store) as tracker:
         tracker.record_results(finished_models(plan, store), first.files, first.verdict, complete=False)

@@ -21,7 +21,7 @@ from orchestrator.study import Trial
 
 def planned(tmp_path: Path, study: str, scale: str = "pocket", settings: Sequence[str] = (), seeds: int = 1) -> Plan:
     chosen, world = apply_overrides(*load(study, scale), settings)
-    return make_plan(chosen, world, seeds, Store(tmp_path / "store").open())
+    return make_plan(chosen, world, seeds, Store(tmp_path / "store").create())
 
 
 def history(top1: float) -> list[dict[str, float]]:
@@ -68,7 +68,7 @@ def test_published_numbers_are_those_of_the_same_variant(tmp_path: Path) -> None
 def test_a_point_that_no_paper_has_gets_no_number(tmp_path: Path) -> None:
     study, scale = load("layer_importance", "imagenet100")
     study = replace(study, axes={**study.axes, "learning_rate": (0.1, 0.2)})
-    plan = make_plan(study, scale, 1, Store(tmp_path / "store").open())
+    plan = make_plan(study, scale, 1, Store(tmp_path / "store").create())
     points = with_published(point_table(trial_table(plan, {})), "layer_importance", "imagenet100")
     assert points.loc[points["learning_rate"] == 0.2, "published_top1"].isna().all()
     assert points.loc[points["learning_rate"] == 0.1, "published_top1"].notna().all()
@@ -101,7 +101,7 @@ def test_a_transfer_is_compared_with_training_from_scratch_on_the_same_kind(tmp_
 def test_a_share_of_the_data_is_compared_at_its_own_settings_where_there_is_such_a_training(tmp_path: Path) -> None:
     study, scale = load("data_reduction", "pocket")
     study = replace(study, axes={**study.axes, "fraction": (1.0, 0.5), "augmentation": ("pytorch_example", "none")})
-    plan = make_plan(study, scale, 1, Store(tmp_path / "store").open())
+    plan = make_plan(study, scale, 1, Store(tmp_path / "store").create())
     points = point_table(trial_table(plan, results(plan, lambda trial: 80.0)))
     names = [point_name(row, ["augmentation"]) for row in points.to_dict("records")]
     compared = {name: names[baseline] for name, baseline in zip(names, points["baseline"], strict=True)}
@@ -119,7 +119,7 @@ def test_one_seed_has_no_interval_and_no_test(tmp_path: Path) -> None:
 
 def test_a_point_that_is_baseline_and_grid_is_one_row(tmp_path: Path) -> None:
     study, scale = load("normalization", "pocket")
-    plan = make_plan(replace(study, baselines=("real",)), scale, 2, Store(tmp_path / "store").open())
+    plan = make_plan(replace(study, baselines=("real",)), scale, 2, Store(tmp_path / "store").create())
     trials = trial_table(plan, {})
     assert len(trials) == 2 * 6
     assert set(trials["role"]) == {"grid"}

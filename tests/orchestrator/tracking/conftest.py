@@ -23,6 +23,6 @@ def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def store(tmp_path: Path, blank: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    store = Store(tmp_path / "store").open()
+    store = Store(tmp_path / "store").create()
     shutil.copy(blank, store.root)
     return store

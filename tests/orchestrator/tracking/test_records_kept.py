@@ -91,7 +91,7 @@ def test_a_store_that_was_moved_or_copied_keeps_its_artifacts_with_it(tmp_path: 
     record(store)
     before = {path: path.stat().st_mtime_ns for path in (store.root / "mlflow").rglob("report.md")}
     assert before
-    moved = Store(shutil.copytree(store.root, tmp_path / "moved")).open()
+    moved = Store(shutil.copytree(store.root, tmp_path / "moved")).create()
     shutil.rmtree(moved.root / "mlflow")
     record(moved)
     assert len(list((moved.root / "mlflow").rglob("report.md"))) == 1

@@ -207,7 +207,7 @@ def test_a_cohort_that_does_not_fit_goes_on_in_three_pieces_with_equal_results(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    store = Store(tmp_path / "store").open()
+    store = Store(tmp_path / "store").create()
     train_and_publish((base_spec,), store, lambda report: None)
     members = members_at(base_spec, (14, 15, 16, 17))
     need = measured_demand(

@@ -7,14 +7,12 @@ whenever none runs. It is `$MINDGAP_CACHE` or `~/.cache/mindgap`, with a sub-fol
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psutil
 from filelock import FileLock
@@ -22,14 +20,13 @@ from rich.console import Console
 
 from datagen.core.errors import InputError
 from datagen.core.files import file_sha256
-from datagen.datasets.shards import MANIFEST
-from orchestrator.storage.object_store import Bucket, Item, each
+from datagen.datasets.shards import MANIFEST, ShardRecord, listed_files
+from datagen.storage.object_store import Bucket, Item, each
 
 BESIDE = ("statistics.json", "summary.json")
 """Small files of a data set that its manifest does not list."""
-SMALL = (MANIFEST, "model.json", *BESIDE, "search.json", "speed.json")
+SMALL = (MANIFEST, "model.json", *BESIDE)
 """Files that are always mirrored: by them plans and reports are made."""
-
 
 MANY = 200
 """Artifacts that take longer to learn of than a reader should wait without a word: about 50 a second and connection."""
@@ -52,7 +49,7 @@ class Mirror:
 
     def refresh(self) -> None:
         """Brings all small files up to date, and forgets artifacts that somebody has removed from the object store."""
-        found = {item.key: item for part in ("models/", "datasets/", "studies/") for item in self.bucket.list(part)}
+        found = {item.key: item for part in ("models/", "datasets/") for item in self.bucket.list(part)}
         self._sizes = {key: item.size for key, item in found.items()}
         for manifest in self.root.glob(f"*/*/{MANIFEST}"):
             if self._name(manifest) not in found:
@@ -64,10 +61,6 @@ class Mirror:
             Console(stderr=True).print(f"Reading what is new in {self.bucket.address}: {len(new):,} artifacts")
         each(self._bring_small, new)
         each(self._bring_small, [item for item in small if not self._is_current(item)])
-        try:
-            self._bring_small(self.bucket.item("speed.json"))
-        except FileNotFoundError:
-            pass
 
     def size(self, name: str) -> int | None:
         """The size of an object at the last `refresh`; None if it was not there."""
@@ -88,21 +81,17 @@ class Mirror:
             return False
         if not self._is_current(manifest):
             self._bring_small(manifest)
-        wanted = [item for item in self._records(folder) if only(item["file"])]
+        wanted = [record for record in listed_files(self.root / folder) if only(record.file)]
         each(lambda record: self._bring_checked(folder, record), wanted)
         self._bring_unlisted(folder)
         return True
 
-    def send_artifact(self, aside: Path, folder: str, unfinished: str | None = None) -> None:
+    def send_artifact(self, aside: Path, folder: str, unfinished: str) -> None:
         """Publishes the files in `aside` as an artifact, the manifest last: until then it is none.
 
         Those that are already in the folder `unfinished` of the object store are copied there.
         """
-        there = (
-            {item.key.rpartition("/")[2]: item.size for item in self.bucket.list(f"{unfinished}/")}
-            if unfinished
-            else {}
-        )
+        there = {item.key.rpartition("/")[2]: item.size for item in self.bucket.list(f"{unfinished}/")}
 
         def send(path: Path) -> None:
             if there.get(path.name) == path.stat().st_size:
@@ -178,21 +167,16 @@ class Mirror:
             self._forget(path)
         self.bucket.download(item.key, path)
 
-    def _records(self, folder: str) -> list[dict[str, Any]]:
-        manifest = json.loads((self.root / folder / MANIFEST).read_text())
-        records: list[dict[str, Any]] = manifest["shards"] if "shards" in manifest else manifest["files"]
-        return records
-
-    def _bring_checked(self, folder: str, record: dict[str, Any]) -> None:
-        path = self.root / folder / record["file"]
-        if path.is_file() and path.stat().st_size == record["bytes"]:
+    def _bring_checked(self, folder: str, record: ShardRecord) -> None:
+        path = self.root / folder / record.file
+        if path.is_file() and path.stat().st_size == record.bytes:
             return
         with FileLock(self._lock_file(path)):
-            if path.is_file() and path.stat().st_size == record["bytes"]:
+            if path.is_file() and path.stat().st_size == record.bytes:
                 return
-            with self.bucket.downloaded(f"{folder}/{record['file']}", path) as aside:
-                if file_sha256(aside) != record["sha256"]:
-                    where = f"{self.bucket.address}/{folder}/{record['file']}"
+            with self.bucket.downloaded(f"{folder}/{record.file}", path) as aside:
+                if file_sha256(aside) != record.sha256:
+                    where = f"{self.bucket.address}/{folder}/{record.file}"
                     raise InputError(f"{where} is not what its manifest says. Run the same command with --repair.")
 
     def _bring_unlisted(self, folder: str) -> None:

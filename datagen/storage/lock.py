@@ -23,7 +23,7 @@ from typing import Protocol
 import psutil
 
 from datagen.core.errors import InputError
-from orchestrator.storage.object_store import Bucket, ReplacedError
+from datagen.storage.object_store import Bucket, ReplacedError
 
 BEAT_SECONDS = 5.0
 STALE_SECONDS = 90.0
