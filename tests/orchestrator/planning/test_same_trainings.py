@@ -22,7 +22,7 @@ POCKET = load_scale("pocket")
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store").open()
+    return Store(tmp_path / "store").create()
 
 
 def planned(store: Store, seeds: int = 1, **axes: Any) -> Plan:
