@@ -9,27 +9,36 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
+from simpleeval import EvalWithCompoundTypes, InvalidExpression
+
 from datagen.core.errors import InputError
 from orchestrator.planning.plan import Plan, closure, missing_inputs
+from orchestrator.settings import POINT
 from trainables.direction import KINDS, PAPERS_NAMES
 from trainables.spec import TrainingSpec
 
-_COMPARE: Mapping[type[ast.cmpop], Callable[[Any, Any], Any]] = {
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
+
+def _of_numbers(operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def compute(first: Any, second: Any) -> Any:
+        if not (isinstance(first, int | float) and isinstance(second, int | float)):
+            raise TypeError("+ - * / take numbers")
+        return operation(first, second)
+
+    return compute
+
+
+_OPERATORS: Mapping[type[ast.AST], Callable[..., Any]] = {
+    **{ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le},
+    **{ast.Gt: operator.gt, ast.GtE: operator.ge, ast.Not: operator.not_, ast.USub: operator.neg},
     ast.In: lambda value, several: value in several,
     ast.NotIn: lambda value, several: value not in several,
+    **{ast.Add: _of_numbers(operator.add), ast.Sub: _of_numbers(operator.sub)},
+    **{ast.Mult: _of_numbers(operator.mul), ast.Div: _of_numbers(operator.truediv)},
 }
-_ARITHMETIC: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-}
+_ALLOWED = (
+    *(ast.Compare, ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.BinOp, *_OPERATORS),
+    *(ast.Name, ast.Load, ast.Constant, ast.Tuple, ast.List, ast.Set),
+)
 LONGEST = 1000
 """Characters of an expression: more is no question about a grid, and deep nesting would exhaust Python's parser."""
 
@@ -72,46 +81,45 @@ def parse_only(expression: str) -> Callable[[TrainingSpec], bool]:
         raise InputError(
             f"--only {expression!r} cannot be read ({reason}). Write it like 'N >= 14 and seed == 0'."
         ) from None
-    return lambda spec: bool(_value(tree, trial_values(spec), expression))
+    for node in ast.walk(tree):
+        _refuse_other_than_comparisons(node)
+    asked = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    evaluator = EvalWithCompoundTypes(operators=dict(_OPERATORS), functions={})
+    evaluator.nodes[ast.Constant] = lambda node: _meaning(node.value)
+
+    def holds(spec: TrainingSpec) -> bool:
+        values = trial_values(spec)
+        evaluator.names = names = {**_WORDS, **{_formerly(name): values[name] for name in values}, **values}
+        if unknown := sorted(asked - names.keys()):
+            raise InputError(f"--only knows no {unknown[0]!r}. {_nearest(unknown[0], list(values))}")
+        try:
+            return bool(evaluator.eval(expression, previously_parsed=tree))
+        except (TypeError, ArithmeticError, InvalidExpression, RecursionError) as error:
+            raise InputError(f"--only {expression!r}: {error}.") from None
+
+    return holds
 
 
-def _value(node: ast.expr, names: Mapping[str, Any], whole: str) -> Any:
-    def inner(part: ast.expr) -> Any:
-        return _value(part, names, whole)
+_WORDS = {name: name for name in KINDS} | {name: str(direction) for name, direction in PAPERS_NAMES.items()}
+"""Names that stand for themselves, and the papers' for directions."""
 
-    try:
-        match node:
-            case ast.Constant(value=value) if _is_plain(value):
-                return str(PAPERS_NAMES.get(value, value)) if isinstance(value, str) else value
-            case ast.Name(id=name) if name in names:
-                return names[name]
-            case ast.Name(id=name) if name in (*KINDS, *PAPERS_NAMES):
-                return str(PAPERS_NAMES.get(name, name))
-            case ast.Name(id=name):
-                raise InputError(f"--only knows no {name!r}. {_nearest(name, list(names))}")
-            case ast.Tuple(elts=items) | ast.List(elts=items) | ast.Set(elts=items):
-                return [inner(item) for item in items]
-            case ast.BoolOp(op=ast.And(), values=parts):
-                return all(inner(part) for part in parts)
-            case ast.BoolOp(op=ast.Or(), values=parts):
-                return any(inner(part) for part in parts)
-            case ast.UnaryOp(op=ast.Not(), operand=part):
-                return not inner(part)
-            case ast.UnaryOp(op=ast.USub(), operand=part):
-                return -inner(part)
-            case ast.BinOp(left=left, op=sign, right=right) if type(sign) in _ARITHMETIC:
-                first, second = inner(left), inner(right)
-                if isinstance(first, int | float) and isinstance(second, int | float):
-                    return _ARITHMETIC[type(sign)](first, second)
-            case ast.Compare(left=left, ops=signs, comparators=rights) if all(type(sign) in _COMPARE for sign in signs):
-                values = [inner(left), *(inner(right) for right in rights)]
-                pairs = zip(signs, values, values[1:], strict=False)
-                return all(_COMPARE[type(sign)](first, second) for sign, first, second in pairs)
-    except (TypeError, ZeroDivisionError) as error:
-        raise InputError(f"--only {whole!r}: {error}.") from None
-    raise InputError(
-        f"--only takes comparisons of settings, with and, or, not, in and + - * /; not {ast.unparse(node)!r}."
-    )
+
+def _meaning(value: Any) -> Any:
+    return _WORDS.get(value, value) if isinstance(value, str) else value
+
+
+def _formerly(name: str) -> str:
+    return POINT[name].formerly or name if name in POINT else name
+
+
+def _refuse_other_than_comparisons(node: ast.AST) -> None:
+    """Raises InputError where an expression has anything that could do more than compare, before it is evaluated."""
+    parts = [node, *(getattr(node, name) for name in ("op",) if hasattr(node, name)), *getattr(node, "ops", ())]
+    plain = not isinstance(node, ast.Constant) or _is_plain(node.value)
+    if not plain or not all(isinstance(part, _ALLOWED) for part in parts):
+        raise InputError(
+            f"--only takes comparisons of settings, with and, or, not, in and + - * /; not {ast.unparse(node)!r}."
+        )
 
 
 def only(plan: Plan, expression: str | None) -> Plan:
