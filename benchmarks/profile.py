@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from datagen.core.errors import InputError
+from datagen.core.terminal import plain_console
 from orchestrator.cli.overrides import apply_overrides
 from orchestrator.planning.catalog import load
 from orchestrator.storage.store import Store, StoredModel
@@ -45,7 +45,7 @@ def main(study: str, settings: tuple[str, ...], scale: str, seeds: int, store: P
     except InputError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(2)
-    Console().print(profile_table(timed, f"{study} ({scale}): {len(timed)} of {len(trials)} trainings, seconds"))
+    plain_console().print(profile_table(timed, f"{study} ({scale}): {len(timed)} of {len(trials)} trainings, seconds"))
 
 
 def with_sources(trials: Iterable[TrainingSpec]) -> list[TrainingSpec]:

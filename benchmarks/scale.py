@@ -25,9 +25,9 @@ from typing import Any
 
 import click
 import psutil
-from rich.console import Console
 
 from datagen.core.ray_session import prepare
+from datagen.core.terminal import plain_console
 from orchestrator.cli.progress import Progress
 from orchestrator.cli.status import StatusFile
 from orchestrator.execution.messages import FailureKind, TaskFailed
@@ -227,7 +227,7 @@ def _measure(trials: int, own: int, warmup: int, artifacts: int, folder: Path) -
     with saying("Ray Tune's own trials", of_tune):
         run_tunes_own(own + warmup, folder / "own", of_tune)
     with saying("trials", ends), open(os.devnull, "w") as nowhere:
-        progress, status = Progress(task, Console(file=nowhere)), StatusFile(plan, store)
+        progress, status = Progress(task, plain_console(file=nowhere)), StatusFile(plan, store)
         with Tracker(plan, store) as tracker:
             with progress, status:
                 outcome = run_plan(task, store, cluster, [progress, tracker, status, ends], run=no_op)
@@ -274,7 +274,7 @@ def _finished_runs(store: Store) -> int:
 
 
 def _report_seconds(plan: Plan, store: Store) -> float:
-    from orchestrator.report import write_report
+    from orchestrator.reporting.report import write_report
     from orchestrator.reporting.tables import finished_models
 
     started = time.perf_counter()

@@ -7,19 +7,20 @@ resumable.
 from __future__ import annotations
 
 import json
-import sys
 import time
 
 import click
 from rich.console import Console
 from rich.table import Table
 
+from datagen.core.command import errors_in_a_sentence
 from datagen.core.errors import InputError
 from datagen.core.progress import ImageProgress
+from datagen.core.terminal import console_for_output
 from datagen.core.wording import listed
 from datagen.datasets.shards import read_manifest
 from datagen.datasets.spec import DerivedDataset
-from datagen.generation.engine import GenerationFailedError, make_dataset
+from datagen.generation.engine import make_dataset
 from datagen.plan import DatasetPlan, described, plan_dataset
 from datagen.recipes.load import absolute, load_recipe, make_spec, recipe_names
 from datagen.storage.store import DatasetStore
@@ -37,6 +38,7 @@ from datagen.storage.store import DatasetStore
     type=click.FloatRange(0),
     help="1/2 puts two pipelines on a GPU, 0 draws on CPUs.  [default: 1 if there are GPUs]",
 )
+@errors_in_a_sentence
 def main(
     recipe: str | None,
     settings: tuple[str, ...],
@@ -52,38 +54,24 @@ def main(
     python -m datagen.generate pocket
     python -m datagen.generate imagenet100_sd14 guidance=7.5 pipeline=DIR --plan
     """
-    console = Console(soft_wrap=not sys.stdout.isatty())
+    console = console_for_output()
     if plan is not None and "=" in plan:
         settings, plan = (plan, *settings), "table"
-    try:
-        if recipe is None:
-            _list(console)
-            return
-        if plan not in (None, "table", "json"):
-            raise InputError(f"--plan shows a table or json, not {plan!r}.")
-        file = load_recipe(recipe)
-        spec: DerivedDataset = absolute(make_spec(file, settings, download=plan is None))
-        kept = DatasetStore(store).look()
-        planned = plan_dataset(file, spec, kept)
-        if plan == "json":
-            print(json.dumps(planned.document(), indent=2))
-        elif plan == "table":
-            _show(file.name, planned, console)
-        else:
-            _make(planned, kept, address, workers, gpus_per_worker, console)
-    except InputError as error:
-        _complain(str(error))
-        sys.exit(2)
-    except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        _complain(f"{error.strerror or error}{where}. Fix it, then give the same command again.")
-        sys.exit(2)
-    except GenerationFailedError as error:
-        _complain(f"{error}; the same command tries again.")
-        sys.exit(1)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("Interrupted. The same command goes on where this one stopped.")
-        sys.exit(130)
+    if recipe is None:
+        _list(console)
+        return
+    if plan not in (None, "table", "json"):
+        raise InputError(f"--plan shows a table or json, not {plan!r}.")
+    file = load_recipe(recipe)
+    spec: DerivedDataset = absolute(make_spec(file, settings, download=plan is None))
+    kept = DatasetStore(store).look()
+    planned = plan_dataset(file, spec, kept)
+    if plan == "json":
+        print(json.dumps(planned.document(), indent=2))
+    elif plan == "table":
+        _show(file.name, planned, console)
+    else:
+        _make(planned, kept, address, workers, gpus_per_worker, console)
 
 
 def _list(console: Console) -> None:
@@ -91,7 +79,7 @@ def _list(console: Console) -> None:
     for name in recipe_names():
         table.add_row(name, getattr(load_recipe(name).recipe, "label", "style transfer"))
     console.print(table)
-    console.print("python -m datagen.generate NAME --plan    shows what one would take", highlight=False)
+    console.print("python -m datagen.generate NAME --plan    shows what one would take")
 
 
 def _show(name: str, plan: DatasetPlan, console: Console) -> None:
@@ -112,7 +100,7 @@ def _make(
     if store.has(plan.spec):
         if complaints := store.complaints(plan.spec):
             raise InputError(f"{complaints[0]}. Remove {plan.folder} to have the set made again.")
-        console.print(f"Already there: {plan.folder}", highlight=False)
+        console.print(f"Already there: {plan.folder}")
         return
     if plan.missing:
         raise InputError(plan.missing[0])
@@ -130,7 +118,7 @@ def _make_one(
     console: Console,
 ) -> None:
     started = time.monotonic()
-    console.print(f"{spec.title}: {spec.images:,} images into {store.where(spec)}", highlight=False)
+    console.print(f"{spec.title}: {spec.images:,} images into {store.where(spec)}")
     with ImageProgress(console, "starting Ray and loading the networks") as progress:
         workers, gpus = _resources(address, workers, gpus_per_worker)
         folder = make_dataset(
@@ -145,7 +133,6 @@ def _make_one(
     size = sum(shard.bytes for shard in manifest.shards) / 1e6
     console.print(
         f"{folder}: {manifest.rows:,} images, {len(manifest.shards):,} shards, {size:,.1f} MB, {seconds:,.0f} seconds",
-        highlight=False,
     )
     if left_out := manifest.description.get("left_out"):
         named = listed([f"{name}: {reason}" for name, reason in left_out.items()])
@@ -167,10 +154,6 @@ def _resources(address: str | None, workers: int | None, gpus_per_worker: float 
         raise InputError(f"--gpus-per-worker {gpus_per_worker:g} is more than the {gpus:g} GPUs there are.")
     most = int(gpus / gpus_per_worker) if gpus_per_worker else cpus
     return min(workers or most, most), gpus_per_worker
-
-
-def _complain(sentence: str) -> None:
-    Console(stderr=True, soft_wrap=True).print(f"Error: {sentence}", style="red", highlight=False, markup=False)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ import json
 import logging
 import re
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,12 +29,13 @@ from typing import Any
 
 import click
 from filelock import FileLock, Timeout
-from rich.console import Console
 
-from datagen.core.errors import InputError
+from datagen.core.command import errors_in_a_sentence
+from datagen.core.errors import InputError, UnfinishedError
 from datagen.core.files import SUFFIXES, write_json
 from datagen.core.progress import ImageProgress
 from datagen.core.ray_session import start_ray
+from datagen.core.terminal import console_for_output
 from datagen.core.wording import as_utf8, counted, listed
 from datagen.datasets.decoding import CorruptError
 from datagen.datasets.pictures import checked_picture
@@ -67,7 +67,7 @@ READERS = 4
 """Threads that read ahead of the decoding in each task, for file systems that answer slowly."""
 
 
-class ImportFailedError(Exception):
+class ImportFailedError(UnfinishedError):
     """Ray could not do the work; finished shards are kept, so the same command goes on."""
 
 
@@ -420,6 +420,7 @@ def _splits(train: Path | None, val: Path | None, val_labels: Path | None, pets:
 @click.option("--limit-corrupt", default=0.001, show_default=True, type=click.FloatRange(0, 1), help="Share allowed.")
 @click.option("--resize", type=click.IntRange(1), help="Make larger pictures this many pixels on the shorter side.")
 @click.option("--address", help="Join a running Ray cluster, for example auto or ray://host:10001.")
+@errors_in_a_sentence
 def main(
     name: str,
     train: Path | None,
@@ -433,38 +434,24 @@ def main(
     address: str | None,
 ) -> None:
     """Imports pictures that lie in a folder for each class into Parquet shards, in parallel."""
-    console = Console(soft_wrap=not sys.stdout.isatty())
-
-    def say(sentence: str) -> None:
-        console.print(sentence, highlight=False, markup=False)
-
-    try:
-        if not re.fullmatch(r"\w[\w.-]*", name):
-            raise InputError(f"--name {name!r} is no name: use letters, digits, hyphens and underscores.")
-        if name not in CLASS_LISTS:
-            say(f"No class list is known for {name} (only for {', '.join(CLASS_LISTS)}): the folders are the classes.")
-        with ImageProgress(console, "looking for the files") as progress:
-            import_images(
-                name,
-                _splits(train, val, val_labels, pets),
-                out or Path("store") / "imported" / name,
-                rows_per_shard=rows_per_shard,
-                limit_corrupt=limit_corrupt,
-                resize=resize,
-                address=address,
-                on_progress=progress,
-                say=say,
-            )
-    except (InputError, OSError) as error:
-        console = Console(stderr=True, soft_wrap=True)
-        console.print(f"Error: {error}", style="red", highlight=False, markup=False)
-        sys.exit(2)
-    except ImportFailedError as error:
-        Console(stderr=True, soft_wrap=True).print(f"{error}. The same command goes on.", highlight=False, markup=False)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("Interrupted. The same command goes on where this one stopped.")
-        sys.exit(130)
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise InputError(f"--name {name!r} is no name: use letters, digits, hyphens and underscores.")
+    console = console_for_output()
+    if name not in CLASS_LISTS:
+        known = ", ".join(CLASS_LISTS)
+        console.print(f"No class list is known for {name} (only for {known}): the folders are the classes.")
+    with ImageProgress(console, "looking for the files") as progress:
+        import_images(
+            name,
+            _splits(train, val, val_labels, pets),
+            out or Path("store") / "imported" / name,
+            rows_per_shard=rows_per_shard,
+            limit_corrupt=limit_corrupt,
+            resize=resize,
+            address=address,
+            on_progress=progress,
+            say=console.print,
+        )
 
 
 if __name__ == "__main__":

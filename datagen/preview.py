@@ -7,15 +7,14 @@ done, 2 wrong usage or input.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
-from datagen.core.errors import InputError
+from datagen.core.command import errors_in_a_sentence
+from datagen.core.terminal import console_for_output
 from datagen.datasets.contact_sheet import SAMPLES, TILE, contact_sheet, save_sheet
 from datagen.datasets.summary import summary
 from datagen.storage.named import find_dataset
@@ -28,18 +27,15 @@ from datagen.storage.named import find_dataset
 @click.option("--classes", type=click.IntRange(1), help="How many classes to draw.  [default: all]")
 @click.option("--tile", default=TILE, show_default=True, type=click.IntRange(8, 1024), help="Pixels of an image.")
 @click.option("--store", default="store", show_default=True, help="Folder, or s3://bucket/folder.")
+@errors_in_a_sentence
 def main(dataset: str, out: Path | None, samples: int, classes: int | None, tile: int, store: str) -> None:
     """Summarizes DATASET, a folder or the first digits of a fingerprint, and draws a contact sheet of it."""
-    console = Console(soft_wrap=not sys.stdout.isatty())
-    try:
-        folder = find_dataset(dataset, store)
-        console.print(_table(folder, summary(folder)), highlight=False)
-        if out is not None:
-            save_sheet(contact_sheet(folder, samples=samples, classes=classes, tile=tile), out)
-            console.print(f"Contact sheet: {out}", highlight=False, markup=False)
-    except InputError as error:
-        Console(stderr=True, soft_wrap=True).print(f"Error: {error}", style="red", highlight=False, markup=False)
-        sys.exit(2)
+    console = console_for_output()
+    folder = find_dataset(dataset, store)
+    console.print(_table(folder, summary(folder)))
+    if out is not None:
+        save_sheet(contact_sheet(folder, samples=samples, classes=classes, tile=tile), out)
+        console.print(f"Contact sheet: {out}")
 
 
 def _table(folder: Path, values: dict[str, Any]) -> Table:

@@ -6,10 +6,10 @@ import csv
 import sys
 
 import click
-from rich.console import Console
 from rich.table import Table
 
-from datagen.core.errors import InputError
+from datagen.core.command import errors_in_a_sentence
+from datagen.core.terminal import console_for_output
 from datagen.recipes.load import load_recipe, make_spec
 
 
@@ -18,26 +18,25 @@ from datagen.recipes.load import load_recipe, make_spec
 @click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV that prompts_file=FILE reads again.")
 @click.option("--most", default=3, show_default=True, type=click.IntRange(1), help="Prompts of a class in the table.")
+@errors_in_a_sentence
 def main(recipe: str, settings: tuple[str, ...], as_csv: bool, most: int) -> None:
     r"""Prints the prompts of SPEC, a name in experiments/datasets/ or a Python file.
 
     \b
     python -m datagen.prompts imagenet100_sd14 'prompt_style=c, h_c'
     """
-    try:
-        spec = make_spec(load_recipe(recipe), settings)
-    except InputError as error:
-        Console(stderr=True, soft_wrap=True).print(f"Error: {error}", style="red", highlight=False, markup=False)
-        sys.exit(2)
+    spec = make_spec(load_recipe(recipe), settings)
     prompts: tuple[tuple[str, ...], ...] = getattr(spec, "prompts", ())
     if as_csv:
+        if not sys.stdout.isatty() and hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(encoding="utf-8")  # A file, which is read as UTF-8 again.
         writer = csv.writer(sys.stdout)
         writer.writerow(["class", "prompt"])
         writer.writerows((n, p) for n, ps in zip(spec.class_names, prompts, strict=True) for p in ps)
         return
-    console = Console(soft_wrap=not sys.stdout.isatty())
+    console = console_for_output()
     if not prompts:
-        console.print(f"{recipe} has no prompts: its images are made of others.", highlight=False)
+        console.print(f"{recipe} has no prompts: its images are made of others.")
         return
     table = Table("label", "class", "prompts", "prompt")
     for label, (name, of_class) in enumerate(zip(spec.class_names, prompts, strict=True)):

@@ -18,7 +18,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from datagen.core.command import command_line, errors_in_a_sentence
 from datagen.core.errors import InputError
+from datagen.core.terminal import console_for_output
 from datagen.datasets.shards import MANIFEST
 from datagen.storage.object_store import Item
 from orchestrator.storage.store import MODEL, Store
@@ -155,7 +157,7 @@ def show(found: Sequence[Remnant], console: Console) -> None:
                 table.add_column(name, justify="right" if name == "size" else "left")
             for remnant in chosen:
                 table.add_row(remnant.kind, remnant.what, _age(remnant.changed), _size(remnant.bytes))
-            console.print(table, markup=False, highlight=False)
+            console.print(table)
 
 
 def _age(changed: float) -> str:
@@ -173,18 +175,13 @@ def _size(count: int) -> str:
 @click.command(context_settings={"max_content_width": 110})
 @click.option("--store", "location", default="store", show_default=True, help="Folder, or s3://bucket/folder.")
 @click.option("--yes", is_flag=True, help="Remove without a question.")
+@errors_in_a_sentence
 def main(location: str, yes: bool) -> None:
     """Lists what a store keeps of unfinished work and what no study needs, asks, and removes it.
 
     Published data sets, models and reports stay.
     """
-    console = Console() if sys.stdout.isatty() else Console(soft_wrap=True, width=140)
-    try:
-        clean(location, yes, console)
-    except (InputError, OSError) as error:
-        why = str(error) if isinstance(error, InputError) else f"{error.strerror or error}. Mend it, then try again."
-        Console(stderr=True, soft_wrap=True).print(f"Error: {why}", style="red", highlight=False, markup=False)
-        sys.exit(2)
+    clean(location, yes, console_for_output())
 
 
 def clean(location: str, yes: bool, console: Console) -> None:
@@ -197,10 +194,10 @@ def clean(location: str, yes: bool, console: Console) -> None:
     store.look()
     if not store.exists():
         raise InputError(f"There is no store in {location}. Name one with --store.")
-    with store.create().owned("python -m orchestrator.clean"):
+    with store.create().owned(command_line("orchestrator.clean")):
         found = remnants(store)
         if not found:
-            console.print(f"Nothing is unfinished in {location}.", markup=False, highlight=False)
+            console.print(f"Nothing is unfinished in {location}.")
             return
         show(found, console)
         total = _size(sum(remnant.bytes for remnant in found))
@@ -212,8 +209,8 @@ def clean(location: str, yes: bool, console: Console) -> None:
                 return
         busy = list(remove(store, found))
         for remnant in busy:
-            console.print(f"{remnant.what}: stays, for a process is at work on it.", markup=False, highlight=False)
-        console.print(f"Removed {_size(sum(r.bytes for r in found if r not in busy))}.", highlight=False)
+            console.print(f"{remnant.what}: stays, for a process is at work on it.")
+        console.print(f"Removed {_size(sum(r.bytes for r in found if r not in busy))}.")
 
 
 def _can_ask() -> bool:

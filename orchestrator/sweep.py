@@ -5,14 +5,13 @@ Exit codes: 0 all done; 1 some trials failed, the others finished; 2 wrong usage
 
 from __future__ import annotations
 
-import shlex
 import sys
 from typing import Any
 
 import click
-from rich.console import Console
 
-from datagen.core.errors import InputError
+from datagen.core.command import command_line, errors_in_a_sentence
+from datagen.core.terminal import console_for_output
 from orchestrator.cli.options import Options, execution_options, look, make_ready
 from orchestrator.cli.overrides import apply_overrides
 from orchestrator.cli.plan_view import show_studies
@@ -20,11 +19,9 @@ from orchestrator.planning.calibration import calibrated
 from orchestrator.planning.catalog import load
 from orchestrator.planning.plan import Plan, make_plan
 from orchestrator.planning.search import with_searched
+from orchestrator.planning.selection import only
 from orchestrator.run_study import run_study
 from orchestrator.storage.store import Store
-
-LINE = 140
-"""Columns of tables where there is no terminal."""
 
 
 @click.command(context_settings={"max_content_width": 110})
@@ -33,6 +30,7 @@ LINE = 140
 @click.option("--scale", help="Data, generator, network and recipe, by name or file; pocket by default.")
 @click.option("--seeds", default=1, show_default=True, type=click.IntRange(1, 1000), help="Replicates of each trial.")
 @execution_options
+@errors_in_a_sentence
 def main(
     study: str | None, settings: tuple[str, ...], scale: str | None, seeds: int, plan: str | None, **rest: Any
 ) -> None:
@@ -42,41 +40,27 @@ def main(
     python -m orchestrator.sweep layer_importance
     python -m orchestrator.sweep layer_importance frozen_layers=14..17 epochs=20 --seeds 3 --plan
     """
-    console = Console() if sys.stdout.isatty() else Console(soft_wrap=True, width=LINE)
     if plan is not None and "=" in plan:
         settings, plan = (plan, *settings), "table"
-    try:
-        if study is None:
-            show_studies(console)
-            return
-        options = Options(plan=plan, **rest)
-        chosen, world = apply_overrides(*load(study, scale), settings)
-        store = Store(options.store_location)
+    console = console_for_output()
+    if study is None:
+        show_studies(console)
+        return
+    options = Options(plan=plan, **rest)
+    chosen, world = apply_overrides(*load(study, scale), settings)
+    store = Store(options.store_location)
 
-        def make(check: bool) -> Plan:
-            return with_searched(make_plan(chosen, calibrated(world, store), seeds, store, check=check), store)
+    def make(check: bool) -> Plan:
+        made = make_plan(chosen, calibrated(world, store), seeds, store, check=check, overridden=settings)
+        return only(with_searched(made, store), options.only)
 
-        if options.looks_only:
-            store.look()
-            look(make(options.plan is not None), store, options, console)
-            return
-        command = shlex.join(["python", "-m", "orchestrator.sweep", *sys.argv[1:]])
-        with store.create().owned(command):
-            sys.exit(run_study(make_ready(make, store, options, console), store, options, command, console))
-    except InputError as error:
-        _complain(str(error))
-        sys.exit(2)
-    except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        _complain(f"{error.strerror or error}{where}. Fix it, then give the same command again.")
-        sys.exit(2)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("Interrupted. The same command goes on where this one stopped.")
-        sys.exit(130)
-
-
-def _complain(sentence: str) -> None:
-    Console(stderr=True, soft_wrap=True).print(f"Error: {sentence}", style="red", highlight=False, markup=False)
+    if options.looks_only:
+        store.look()
+        look(make(options.plan is not None), store, options, console)
+        return
+    command = command_line("orchestrator.sweep")
+    with store.create().owned(command):
+        sys.exit(run_study(make_ready(make, store, options, console), store, options, command, console))
 
 
 if __name__ == "__main__":

@@ -159,6 +159,18 @@ def test_only_the_tracking_folder_knows_mlflow() -> None:
     assert users == {"tracking"}
 
 
+def test_a_report_looks_up_no_study_or_scale_by_name() -> None:
+    for path in sources("orchestrator/reporting"):
+        assert "orchestrator.planning.catalog" not in imported_modules(path), path
+
+
+def test_running_needs_no_command() -> None:
+    commands = {"orchestrator.report", "orchestrator.sweep", "orchestrator.clean", "orchestrator.mindgap"}
+    for name, path in modules().items():
+        if name not in commands:
+            assert not imported_modules(path) & commands, name
+
+
 def test_nothing_but_its_own_scripts_needs_what_made_the_pocket() -> None:
     for name, path in modules().items():
         if not name.startswith("datagen.pocket.making"):
@@ -180,7 +192,7 @@ def test_every_folder_says_in_five_lines_what_lives_there(folder: Path) -> None:
     assert len([line for line in text.splitlines() if line.strip()]) <= 5
 
 
-@pytest.mark.parametrize("entry", ["sweep"])
+@pytest.mark.parametrize("entry", ["sweep", "report"])
 def test_the_entry_modules_are_short(entry: str) -> None:
     assert len((ROOT / f"orchestrator/{entry}.py").read_text(encoding="utf-8").splitlines()) < 100
 
@@ -199,7 +211,7 @@ def test_planning_loads_neither_torch_nor_ray() -> None:
 
 def test_a_users_study_file_loads_nothing_heavy() -> None:
     code = (
-        "import sys; import orchestrator.study, orchestrator.scale;"
+        "import sys; import orchestrator.study, orchestrator.scale; from orchestrator import Figure, Scale, Study;"
         "heavy = {'torch', 'ray', 'mlflow', 'diffusers', 'timm', 'pandas'} & set(sys.modules);"
         "sys.exit(str(heavy) if heavy else 0)"
     )

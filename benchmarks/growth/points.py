@@ -72,7 +72,7 @@ def plan(trials: int, folder: Path) -> Iterator[Once]:
 @contextmanager
 def report(trials: int, folder: Path) -> Iterator[Once]:
     """The report of so many finished trials, which did nothing, with tables, figures and pages."""
-    from orchestrator.report import write_report
+    from orchestrator.reporting.report import write_report
     from orchestrator.reporting.tables import finished_models
     from orchestrator.storage.store import Store
 

@@ -1,4 +1,4 @@
-"""The one exception for mistakes that a user can fix."""
+"""The exceptions that commands tell in one sentence: mistakes that a user can fix, and work that did not end well."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +9,10 @@ class InputError(Exception):
 
     The message says what is wrong and what to do about it.
     """
+
+
+class UnfinishedError(Exception):
+    """Work that could not be finished, what is done is kept: shown as one sentence, exit code 1."""
 
 
 @contextmanager

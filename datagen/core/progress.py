@@ -88,7 +88,7 @@ class ImageProgress:
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_SECONDS):
-            self._console.print(self.line(), highlight=False, markup=False)
+            self._console.print(self.line())
 
 
 class _Line(ProgressColumn):

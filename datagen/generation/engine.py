@@ -22,7 +22,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from datagen.core.errors import InputError
+from datagen.core.errors import InputError, UnfinishedError
 from datagen.core.files import write_json
 from datagen.core.wording import listed
 from datagen.datasets.shards import (
@@ -40,7 +40,7 @@ from datagen.generation.shared_folder import SharedFolder
 from datagen.storage.store import DatasetStore
 
 
-class GenerationFailedError(Exception):
+class GenerationFailedError(UnfinishedError):
     """Some images could not be made; the message names them. All other shards are kept, so the same command goes on."""
 
 

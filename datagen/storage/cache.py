@@ -16,10 +16,10 @@ from pathlib import Path
 
 import psutil
 from filelock import FileLock
-from rich.console import Console
 
 from datagen.core.errors import InputError
 from datagen.core.files import file_sha256
+from datagen.core.terminal import console_for_errors
 from datagen.datasets.shards import MANIFEST, ShardRecord, listed_files
 from datagen.storage.object_store import Bucket, Item, each
 
@@ -58,7 +58,7 @@ class Mirror:
         manifests = [item for item in small if item.key.endswith(MANIFEST)]
         new = [item for item in manifests if not self._is_current(item)]
         if len(new) > MANY:
-            Console(stderr=True).print(f"Reading what is new in {self.bucket.address}: {len(new):,} artifacts")
+            console_for_errors().print(f"Reading what is new in {self.bucket.address}: {len(new):,} artifacts")
         each(self._bring_small, new)
         each(self._bring_small, [item for item in small if not self._is_current(item)])
 

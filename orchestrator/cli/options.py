@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import click
@@ -16,7 +16,7 @@ from orchestrator.cli.plan_view import plan_document, show_plan
 from orchestrator.cli.status import show_status
 from orchestrator.execution.logs import logs_of
 from orchestrator.planning.plan import Plan, repair
-from orchestrator.planning.selection import find_trial, only
+from orchestrator.planning.selection import find_trial
 from orchestrator.storage.store import Store
 
 _OPTIONS = (
@@ -76,7 +76,7 @@ def execution_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def look(plan: Plan, store: Store, options: Options, console: Console) -> None:
     """Shows a plan, a study's state or a trial's logs."""
-    chosen = only(plan, options.only)
+    chosen = plan.part
     if options.logs is not None:
         _show_logs(plan, store, options.logs, console)
     elif options.status:
@@ -92,13 +92,13 @@ def _show_logs(plan: Plan, store: Store, trial: str, console: Console) -> None:
     found = list(logs_of(store, spec.fingerprint))
     for title, text in found:
         console.rule(title)
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
+        console.print(text, soft_wrap=True)
     if not found:
-        console.print(f"No logs of {spec.title}: they are kept while it runs and when it fails.", highlight=False)
+        console.print(f"No logs of {spec.title}: they are kept while it runs and when it fails.")
 
 
 def make_ready(make: Callable[[bool], Plan], store: Store, options: Options, console: Console) -> Plan:
-    """The plan to run, after --repair and --force have removed what is to be made again.
+    """The plan to run, after --repair and --force have removed what is to be made again; it knows what was forced.
 
     Args:
         make: makes the plan; its argument says whether to check that the store's files are whole.
@@ -109,10 +109,11 @@ def make_ready(make: Callable[[bool], Plan], store: Store, options: Options, con
     if options.repair:
         console.print("Checking every byte that the study has in the store")
         for complaint in repair(make(False), store):
-            console.print(f"{complaint}; it will be made again.", highlight=False)
+            console.print(f"{complaint}; it will be made again.")
     # All are found before one is removed: a mistyped name must not cost what the others have.
     for spec in [find_trial(make(False), name) for name in options.force]:
         store.remove(spec)
         store.forget_epochs(spec)
-        console.print(f"{spec.title} will run again.", highlight=False)
-    return make(True)
+        console.print(f"{spec.title} will run again.")
+    plan = make(True)
+    return replace(plan, forced=tuple(find_trial(plan, name) for name in options.force))

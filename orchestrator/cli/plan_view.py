@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from datagen.datasets.spec import DatasetSpec, DerivedDataset, RealDataset
 from orchestrator.cli.progress import duration
@@ -20,7 +21,7 @@ SHOWN = 60
 def show_studies(console: Console) -> None:
     """Lists the studies with their questions."""
     for name in study_names():
-        console.print(f"[bold]{name}[/bold]\n    {load_study(name).question}", highlight=False)
+        console.print(Text.assemble((name, "bold"), f"\n    {load_study(name).question}"))
     console.print("\nRun one: python -m orchestrator.sweep STUDY   See what it would do: ... STUDY --plan")
 
 
@@ -86,23 +87,22 @@ def show_plan(plan: Plan, slots: int, console: Console) -> None:
         table.add_row(title, _action(plan, spec), spec.fingerprint[:12])
     console.print(table)
     if len(plan.artifacts) > SHOWN:
-        console.print(f"... and {len(plan.artifacts) - SHOWN} more; --plan json has them all.", highlight=False)
-    console.print(f"\n{_counts(plan)}", highlight=False)
+        console.print(f"... and {len(plan.artifacts) - SHOWN} more; --plan json has them all.")
+    console.print(f"\n{_counts(plan)}")
     if plan.study.search is not None:
         tried = plan.study.search.trials - plan.to_search
         console.print(
             f"A search: {tried} of {plan.study.search.trials} points tried; the others, which this estimate does not "
             "count, are chosen while it runs.",
-            highlight=False,
         )
     for reason, points in plan.dropped.items():
-        console.print(f"Dropped {points}: {reason}.", highlight=False)
+        console.print(f"Dropped {points}: {reason}.")
     for sentence in plan.repetitions:
-        console.print(sentence, style="yellow", highlight=False, markup=False)
+        console.print(sentence, style="yellow")
     for sentence in plan.missing_inputs:
-        console.print(f"Missing: {sentence}", style="yellow", highlight=False)
+        console.print(f"Missing: {sentence}", style="yellow")
     if plan.missing():
-        console.print(_cost(plan, slots), highlight=False)
+        console.print(_cost(plan, slots))
 
 
 def _counts(plan: Plan) -> str:

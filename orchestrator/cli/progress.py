@@ -79,9 +79,8 @@ class Progress:
     def task_retried(self, task: Task, reason: str, pause: float) -> None:
         """Says why a task starts again."""
         self._status.pop(task.title, None)
-        self._console.print(
-            f"[yellow]{task.title}:[/yellow] {reason}; it goes on in {pause:.0f} s.", highlight=False, soft_wrap=True
-        )
+        text = Text.assemble((f"{task.title}: ", "yellow"), f"{reason}; it goes on in {pause:.0f} s.")
+        self._console.print(text, soft_wrap=True)
 
     def task_split(self, task: Task, pieces: Sequence[Task], reason: str) -> None:
         """Says that a cohort was divided; its pieces go on from where it was."""
@@ -91,16 +90,15 @@ class Progress:
         for piece in pieces:
             self._expect(piece, share)
         names = " and ".join(piece.title for piece in pieces)
-        self._console.print(
-            f"[yellow]{task.title}:[/yellow] {reason}; it goes on as {names}.", highlight=False, soft_wrap=True
-        )
+        text = Text.assemble((f"{task.title}: ", "yellow"), f"{reason}; it goes on as {names}.")
+        self._console.print(text, soft_wrap=True)
 
     def task_ended(self, task: Task, failure: str | None) -> None:
         """Shows the end of a task; a failure stays on the screen."""
         self._status.pop(task.title, None)
         self._reach(task.title, 1.0)
         if failure:
-            self._console.print(f"[red]{task.title} failed:[/red] {failure}", highlight=False)
+            self._console.print(Text.assemble((f"{task.title} failed: ", "red"), failure))
         else:
             self._line(f"{task.title}: done")
 
@@ -139,9 +137,7 @@ class Progress:
         self._last_line = time.monotonic()
         if not self._console.is_terminal:
             stamp = duration(time.monotonic() - self._started)
-            self._console.print(
-                f"{stamp:>6} {self.fraction():4.0%}  {text}", highlight=False, markup=False, soft_wrap=True
-            )
+            self._console.print(f"{stamp:>6} {self.fraction():4.0%}  {text}", soft_wrap=True)
 
     def _heartbeat(self) -> None:
         while not self._stop.wait(1.0):

@@ -98,14 +98,14 @@ def show_status(plan: Plan, store: Store, console: Console) -> None:
     status = store.read_status(plan.study.name, plan.scale.name)
     alive = owner is not None and owner[1]
     if owner is None:
-        console.print("No sweep runs on this store.", highlight=False)
+        console.print("No sweep runs on this store.")
     elif alive:
-        console.print(f"{owner[0]}.", highlight=False, markup=False)
+        console.print(f"{owner[0]}.")
     else:
-        console.print(f"The last sweep is dead: {owner[0]} was its note. The same command goes on.", highlight=False)
+        console.print(f"The last sweep is dead: {owner[0]} was its note. The same command goes on.")
     if status:
         age = duration(max(0.0, time.time() - status["written"]))
-        console.print(f"Last heard of {age} ago.", highlight=False)
+        console.print(f"Last heard of {age} ago.")
     states = {spec.fingerprint: state_of(spec, plan, store, status, alive) for spec in plan.trials}
     table = Table(box=None, pad_edge=False)
     for heading in ("trial", "state", "fingerprint"):
@@ -115,9 +115,9 @@ def show_status(plan: Plan, store: Store, console: Console) -> None:
     console.print(table)
     for fingerprint, item in status.get("running", {}).items() if alive else ():
         if "total" in item and fingerprint not in states:
-            console.print(f"{item['title']}: {item['done']} of {item['total']}", highlight=False)
+            console.print(f"{item['title']}: {item['done']} of {item['total']}")
     counts = Counter(state.split()[0].rstrip(":,") for state in states.values())
-    console.print(", ".join(f"{count} {state}" for state, count in counts.items()) + ".", highlight=False)
+    console.print(", ".join(f"{count} {state}" for state, count in counts.items()) + ".")
 
 
 def state_of(spec: TrainingSpec, plan: Plan, store: Store, status: Mapping[str, Any], alive: bool) -> str:

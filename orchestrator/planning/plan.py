@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -73,6 +73,10 @@ class Plan:
         dropped: how many points of the grid are left out, by reason.
         seeds: replicates of each point.
         to_search: how many points a search has still to suggest.
+        location: the store that `existing` is about, a folder or an address.
+        overridden: the settings that the user gave in place of the study's and the scale's, as key=value.
+        selects: whether a trial is to run, of those that the user has selected; None: all are.
+        forced: the trials that the user wants made again.
     """
 
     study: Study
@@ -84,6 +88,21 @@ class Plan:
     dropped: Mapping[str, int] = field(default_factory=dict)
     seeds: int = 1
     to_search: int = 0
+    location: str = ""
+    overridden: tuple[str, ...] = ()
+    selects: Callable[[TrainingSpec], bool] | None = None
+    forced: tuple[TrainingSpec, ...] = ()
+
+    @cached_property
+    def part(self) -> Plan:
+        """The plan of the selected trials and of what they need; the plan itself if all are selected."""
+        if self.selects is None:
+            return self
+        grid = tuple(trial for trial in self.grid if self.selects(trial.spec))
+        needed = closure(trial.spec for trial in grid)
+        artifacts = tuple(spec for spec in self.artifacts if spec.fingerprint in needed)
+        part = replace(self, grid=grid, artifacts=artifacts, selects=None)
+        return replace(part, missing_inputs=missing_inputs(part))
 
     @cached_property
     def trials(self) -> tuple[TrainingSpec, ...]:
@@ -159,10 +178,20 @@ class Plan:
         return sum(alone[spec.fingerprint] for spec in trainings) + sum(making_seconds(spec, rates) for spec in made)
 
 
-def make_plan(study: Study, scale: Scale, seeds: int, store: Store, *, check: bool = True) -> Plan:
-    """Plans a study: nothing runs, nothing is written. With `check` every file's size is compared.
+def make_plan(
+    study: Study, scale: Scale, seeds: int, store: Store, *, check: bool = True, overridden: Sequence[str] = ()
+) -> Plan:
+    """Plans a study: nothing runs, nothing is written.
 
     Real images or weights that are not there are no error here: the plan says what it lacks.
+
+    Args:
+        study: the question, and
+        scale: the world it is asked in, both with the user's settings applied.
+        seeds: replicates of each point.
+        store: where artifacts may exist.
+        check: whether to compare every file's size.
+        overridden: the user's settings as they were given, for the report.
 
     Raises:
         InputError: a spec is invalid, an axis changes nothing, no point can be asked in the scale, or an artifact in
@@ -178,8 +207,26 @@ def make_plan(study: Study, scale: Scale, seeds: int, store: Store, *, check: bo
         for spec in artifacts:
             if spec.fingerprint in existing:
                 store.check(spec)
-    plan = Plan(study, scale, tuple(grid), artifacts, existing, dropped=dropped, seeds=seeds)
+    plan = Plan(
+        study,
+        scale,
+        tuple(grid),
+        artifacts,
+        existing,
+        dropped=dropped,
+        seeds=seeds,
+        location=store.location,
+        overridden=tuple(overridden),
+    )
     return replace(plan, missing_inputs=missing_inputs(plan))
+
+
+def seeds_at_hand(study: Study, scale: Scale, at_hand: Callable[[TrainingSpec], bool]) -> int:
+    """How many seeds of a study have results, from seed 0 on; at least 1."""
+    seeds = 1
+    while any(at_hand(trial.spec) for trial in study.trials(scale, seeds + 1) if trial.seed == seeds):
+        seeds += 1
+    return seeds
 
 
 def missing_inputs(plan: Plan) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import Any
 from simpleeval import EvalWithCompoundTypes, InvalidExpression
 
 from datagen.core.errors import InputError
-from orchestrator.planning.plan import Plan, closure, missing_inputs
+from orchestrator.planning.plan import Plan
 from orchestrator.settings import POINT
 from trainables.direction import KINDS, PAPERS_NAMES
 from trainables.spec import TrainingSpec
@@ -123,21 +123,17 @@ def _refuse_other_than_comparisons(node: ast.AST) -> None:
 
 
 def only(plan: Plan, expression: str | None) -> Plan:
-    """The plan of those trials for which the expression holds, and of what they need; None leaves the plan as it is.
+    """The plan with those trials selected for which the expression holds: `part` has them. None selects all.
 
     Raises:
         InputError: the expression is wrong, or no trial is left.
     """
     if expression is None:
         return plan
-    holds = parse_only(expression)
-    grid = tuple(trial for trial in plan.grid if holds(trial.spec))
-    if not grid:
+    selected = replace(plan, selects=parse_only(expression))
+    if not selected.part.grid:
         raise InputError(f"--only {expression!r} leaves none of the {len(plan.trials)} trials.")
-    needed = closure(trial.spec for trial in grid)
-    artifacts = tuple(spec for spec in plan.artifacts if spec.fingerprint in needed)
-    narrowed = replace(plan, grid=grid, artifacts=artifacts)
-    return replace(narrowed, missing_inputs=missing_inputs(narrowed))
+    return selected
 
 
 def find_trial(plan: Plan, text: str) -> TrainingSpec:

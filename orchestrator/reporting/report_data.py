@@ -15,7 +15,6 @@ from datagen.datasets.shards import read_manifest
 from datagen.datasets.spec import DatasetSpec, MixedDataset
 from orchestrator.claims import checks as claim_checks
 from orchestrator.claims.statistics import SIGNIFICANCE, interval_name
-from orchestrator.planning.catalog import load_scale, scale_names
 from orchestrator.planning.plan import Plan
 from orchestrator.reporting.formatting import varied_settings
 from orchestrator.reporting.tables import (
@@ -194,19 +193,9 @@ def _notes(plan: Plan, points: pd.DataFrame, seeds: int) -> list[str]:
         )
     if plan.study.claims:
         notes.append(claim_checks.RULE)
-    if changed := _changes(plan):
-        notes.append(f"Changed from the scale's own recipe: {', '.join(changed)}.")
+    if plan.overridden:
+        notes.append(f"Settings given in place of the study's and the scale's own: {', '.join(plan.overridden)}.")
     return notes
-
-
-def _changes(plan: Plan) -> list[str]:
-    """The settings that the user gave in place of the scale's."""
-    scale = plan.scale
-    if scale.name not in scale_names():
-        return []
-    own = load_scale(scale.name)
-    recipe = {key: value for key, value in scale.recipe.items() if own.recipe.get(key) != value}
-    return [f"{key}={value}" for key, value in {**recipe, **scale.generation}.items()]
 
 
 def _cost(plan: Plan, store: Store | None, models: Mapping[str, StoredModel]) -> Cost:

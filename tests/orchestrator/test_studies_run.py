@@ -18,7 +18,7 @@ from orchestrator.execution.tune import Cluster, join_cluster, run_plan
 from orchestrator.planning.catalog import load_study, study_names
 from orchestrator.planning.plan import make_plan
 from orchestrator.planning.search import DONE, STOPPED, SearchRun, ledger_of, with_searched
-from orchestrator.report import write_report
+from orchestrator.reporting.report import write_report
 from orchestrator.reporting.tables import finished_models
 from orchestrator.scale import Scale
 from orchestrator.storage.store import Store

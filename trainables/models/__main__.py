@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import click
-from rich.console import Console
 from rich.table import Table
 
+from datagen.core.command import errors_in_a_sentence
+from datagen.core.terminal import console_for_output
 from trainables.models.layers import LAYERS, layers_of_network
 from trainables.models.networks import build_layers
 
@@ -26,9 +27,10 @@ def layer_table(model: str, classes: int = 1000) -> Table:
 @click.command()
 @click.argument("model", type=click.Choice(sorted(LAYERS)))
 @click.option("--classes", default=1000, show_default=True, help="Classes of the head.")
+@errors_in_a_sentence
 def main(model: str, classes: int) -> None:
     """Lists the layers of MODEL as freeze depth counts them."""
-    Console().print(layer_table(model, classes))
+    console_for_output().print(layer_table(model, classes))
 
 
 if __name__ == "__main__":

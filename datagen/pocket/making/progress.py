@@ -3,9 +3,8 @@
 import atexit
 import time
 
-from rich.console import Console
-
 from datagen.core.progress import ImageProgress
+from datagen.core.terminal import plain_console
 
 
 class Meter:
@@ -19,7 +18,7 @@ class Meter:
     def __init__(self, task: str, total: int) -> None:
         self.total, self.done = total, 0
         self._core_start = time.process_time()
-        self._shown = ImageProgress(Console(), name=task)
+        self._shown = ImageProgress(plain_console(), name=task)
         self._shown(0, total)
         self._shown.start()
         atexit.register(self._shown.stop)  # A script that fails gives the terminal its cursor back.

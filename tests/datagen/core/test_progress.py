@@ -6,10 +6,10 @@ import io
 import time
 
 import pytest
-from rich.console import Console
 
 from datagen.core import progress as module
 from datagen.core.progress import ImageProgress
+from datagen.core.terminal import plain_console
 from datagen.pocket.making.progress import Meter
 
 
@@ -22,7 +22,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_it_tells_images_done_rate_and_time_left(clock: list[float]) -> None:
-    progress = ImageProgress(Console(file=io.StringIO()), "looking for the files")
+    progress = ImageProgress(plain_console(file=io.StringIO()), "looking for the files")
     assert progress.line() == "looking for the files"
     progress(1000, 9000)  # what an earlier run made counts as done, not as speed
     assert progress.line() == "1,000 of 9,000 images, workers are busy with the first ones"
@@ -36,7 +36,7 @@ def test_without_a_terminal_it_is_plain_lines_that_come_by_themselves(monkeypatc
     assert module.HEARTBEAT_SECONDS <= 5
     monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.05)
     out = io.StringIO()
-    with ImageProgress(Console(file=out)) as progress:
+    with ImageProgress(plain_console(file=out)) as progress:
         progress(2, 4)
         time.sleep(0.3)
     assert out.getvalue().count("2 of 4 images") >= 2
@@ -45,7 +45,7 @@ def test_without_a_terminal_it_is_plain_lines_that_come_by_themselves(monkeypatc
 
 def test_on_a_terminal_it_is_a_bar_that_goes_away() -> None:
     out = io.StringIO()
-    with ImageProgress(Console(file=out, force_terminal=True, width=100), name="drawing") as progress:
+    with ImageProgress(plain_console(file=out, force_terminal=True, width=100), name="drawing") as progress:
         progress(2, 4, "(loss 0.5)")
         time.sleep(0.3)
     shown = out.getvalue()

@@ -6,8 +6,8 @@ import io
 from dataclasses import replace
 
 import pytest
-from rich.console import Console
 
+from datagen.core.terminal import plain_console
 from orchestrator.cli.progress import Progress
 from orchestrator.planning.plan import Task
 from trainables.report import EpochReport
@@ -20,7 +20,7 @@ def tasks(base_spec: TrainingSpec) -> list[Task]:
 
 
 def test_the_share_that_is_done_is_that_of_the_estimated_seconds(tasks: list[Task]) -> None:
-    progress = Progress(tasks, Console(file=io.StringIO()))
+    progress = Progress(tasks, plain_console(file=io.StringIO()))
     assert progress.fraction() == 0.0
     progress.task_started(tasks[3])
     progress.task_progressed(tasks[3], EpochReport(1, 4, {}))  # A quarter of 40 s of 100.
@@ -39,7 +39,7 @@ def test_the_share_that_is_done_is_that_of_the_estimated_seconds(tasks: list[Tas
 
 def test_without_a_terminal_every_event_is_a_line(tasks: list[Task]) -> None:
     told = io.StringIO()
-    progress = Progress(tasks, Console(file=told, width=200))
+    progress = Progress(tasks, plain_console(file=told, width=200))
     progress.task_started(tasks[0])
     progress.task_retried(tasks[0], "its process died", 2.0)
     progress.task_progressed(tasks[0], EpochReport(4, 4, {"a": {"top1": 50.0}, "b": {"top1": 70.0}}))

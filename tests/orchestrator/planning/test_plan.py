@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from datagen.core.errors import InputError
+from datagen.core.terminal import plain_console
 from orchestrator.cli.options import Options
 from orchestrator.cli.overrides import apply_overrides
 from orchestrator.cli.plan_view import plan_document
@@ -155,7 +155,7 @@ def test_a_plan_without_data_or_generator_says_what_is_missing_and_how_to_get_it
     )
     assert plan.seconds() > 0
     with pytest.raises(InputError, match="Import them"):
-        run_study(plan, store, Options(store_location=store.location), "the command", Console())
+        run_study(plan, store, Options(store_location=store.location), "the command", plain_console())
 
 
 @pytest.mark.parametrize("pieces", range(1, 18))

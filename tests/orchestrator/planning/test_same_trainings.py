@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from datagen.core.errors import InputError
+from datagen.core.terminal import plain_console
 from orchestrator.cli.overrides import apply_overrides
 from orchestrator.cli.plan_view import plan_document, show_plan
 from orchestrator.planning.catalog import load, load_scale, scale_names, study_names
@@ -75,7 +75,7 @@ def test_points_that_are_one_training_are_told_with_the_reason(
     plan = planned(store, 2, **axes)
     assert sentence in plan.repetitions
     assert sentence in plan_document(plan)["repetitions"]
-    console = Console(file=io.StringIO(), width=200)
+    console = plain_console(file=io.StringIO(), width=200)
     show_plan(plan, 1, console)
     assert sentence in console.file.getvalue()  # type: ignore[attr-defined]
 

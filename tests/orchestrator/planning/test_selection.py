@@ -6,9 +6,9 @@ import io
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from datagen.core.errors import InputError
+from datagen.core.terminal import plain_console
 from orchestrator.cli.options import Options, look, make_ready
 from orchestrator.cli.overrides import apply_overrides
 from orchestrator.cli.status import StatusFile
@@ -32,7 +32,7 @@ def planned(store: Store) -> Plan:
 
 
 def shown(store: Store, **options: object) -> str:
-    console = Console(file=io.StringIO(), width=200)
+    console = plain_console(file=io.StringIO(), width=200)
     look(planned(store), store, Options(store_location=store.location, **options), console)  # type: ignore[arg-type]
     return console.file.getvalue()  # type: ignore[attr-defined]
 
@@ -52,9 +52,10 @@ def shown(store: Store, **options: object) -> str:
 def test_an_expression_chooses_trials_and_what_they_need(
     expression: str, depths: set[int], seeds: set[int], store: Store
 ) -> None:
-    plan = only(planned(store), expression)
+    plan = only(planned(store), expression).part
     assert {spec.frozen_layers for spec in plan.trials} == depths
     assert {spec.seed for spec in plan.trials} == seeds
+    assert only(planned(store), expression).trials == planned(store).trials, "the whole stays what the report is of"
     needed = {spec.source.fingerprint for spec in plan.trials if spec.source}
     assert needed <= {spec.fingerprint for spec in plan.artifacts}
     assert len(plan.artifacts) < len(planned(store).artifacts)
@@ -156,7 +157,8 @@ def test_a_forced_trial_is_to_run_again_with_nothing_left_of_its_epochs(store: S
         store.publish_model(done, [ROW], None, lambda path: path.write_bytes(b"weights"))
     store.partial_folder(spec.cohort).mkdir(parents=True)
     options = Options(store_location=store.location, force=(spec.title,))
-    plan = make_ready(lambda check: planned(store), store, options, Console(file=io.StringIO()))
+    plan = make_ready(lambda check: planned(store), store, options, plain_console(file=io.StringIO()))
+    assert plan.forced == (spec,)
     assert spec.fingerprint not in plan.existing
     assert other.fingerprint in plan.existing
     assert not store.partial_folder(spec.cohort).exists()

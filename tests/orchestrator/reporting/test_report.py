@@ -17,7 +17,8 @@ from orchestrator.claims.kinds import DropsAt
 from orchestrator.cli.overrides import apply_overrides
 from orchestrator.planning.catalog import load_scale, load_study
 from orchestrator.planning.plan import Plan, make_plan
-from orchestrator.report import Report, main, write_report
+from orchestrator.report import main
+from orchestrator.reporting.report import Report, write_report
 from orchestrator.reporting.report_data import gather
 from orchestrator.reporting.samples import SIDE, sample_classes, sample_strips
 from orchestrator.reporting.tables import finished_models, point_table, trial_table, with_published
