@@ -114,6 +114,8 @@ def owned(lock: Lock, purpose: str, on_lost: Callable[[], None] | None = None) -
     mine = this_process(purpose)
     while not lock.create(mine):
         other = lock.owner()
+        if other == mine:
+            break  # It was written, and the answer was lost.
         if other is None and lock.silence() < BEAT_SECONDS:
             time.sleep(0.1)  # It is being written, or was just removed.
         elif other is not None and is_alive(lock, other):

@@ -1,15 +1,19 @@
 """Objects under an address such as s3://bucket/folder: read, written, and created or replaced by one writer only.
 
 Amazon S3 and what speaks like it (also Google's gs:// and Azure's az://), through `obstore`, which takes credentials
-and endpoints from the usual variables (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, ...) or from the machine's role, and
-repeats requests that fail on their way.
+and endpoints from the usual variables (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, ...) or from the machine's role.
+
+What fails on its way is repeated here, for minutes: also what obstore does not repeat, as an answer that breaks off.
 """
 
 from __future__ import annotations
 
+import builtins
 import errno
 import hashlib
+import logging
 import os
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,20 +23,29 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import tenacity
+
 from datagen.core.errors import InputError
 from datagen.core.files import written_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_logger = logging.getLogger(__name__)
 SCHEMES = ("s3", "gs", "az")
-PATIENCE: dict[str, Any] = {
-    "retry_timeout": timedelta(seconds=60),
-    "max_retries": 40,
-    "backoff": {"init_backoff": timedelta(seconds=0.2), "max_backoff": timedelta(seconds=5), "base": 2},
+RETRIES: dict[str, Any] = {
+    "retry_timeout": timedelta(seconds=10),
+    "max_retries": 5,
+    "backoff": {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=2), "base": 2},
 }
-"""How long a request is repeated: a store that is away for half a minute is outlasted."""
+"""What obstore repeats by itself: a request that is answered with 500 or 503, or not at all."""
+PATIENCE_SECONDS = 300.0
+"""How long anything is repeated: a store that is away for minutes, or stumbles, is outlasted."""
+TOLD_AFTER, TOLD_EVERY = 5.0, 30.0
+"""Seconds after which, and how often at most, a process says that it is waiting."""
 CONNECTIONS = 16
+ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+"""Variables that name an endpoint: the first that is set counts, as in AWS's own tools."""
 
 
 class BucketError(OSError):
@@ -57,19 +70,53 @@ def is_address(location: str) -> bool:
     return "://" in location
 
 
+_last_told = 0.0
+
+
+def _tell(state: tenacity.RetryCallState) -> None:
+    """Says, in the terminal of a command or the log of a task, why nothing seems to go on."""
+    global _last_told
+    error = state.outcome.exception() if state.outcome else None
+    waiting = state.seconds_since_start or 0.0
+    if isinstance(error, BucketError) and waiting > TOLD_AFTER and time.monotonic() - _last_told > TOLD_EVERY:
+        _last_told = time.monotonic()
+        left = max(0.0, PATIENCE_SECONDS - waiting)
+        _logger.warning(
+            "%s does not answer as it should (%s). Trying again for %.0f s.", error.filename, error.strerror, left
+        )
+
+
+_patiently = tenacity.retry(
+    retry=tenacity.retry_if_exception_type(BucketError),
+    wait=tenacity.wait_random_exponential(multiplier=0.1, max=10),
+    stop=lambda state: (state.seconds_since_start or 0.0) > PATIENCE_SECONDS,
+    before_sleep=_tell,
+    reraise=True,
+)
+
+
 class Bucket:
-    """The objects under an address; keys are relative to it. Every method raises `BucketError` if it cannot be reached.
+    """The objects under an address; keys are relative to it, and stand in the bucket exactly as they are written.
+
+    Every method raises `BucketError` if it cannot be reached for `PATIENCE_SECONDS`.
 
     Raises:
-        InputError: the address is of a kind that is not known.
+        InputError: the address is of a kind that is not known, or no object can have such a key.
     """
 
     def __init__(self, address: str) -> None:
-        scheme = address.partition("://")[0]
-        if scheme not in SCHEMES:
+        self._scheme, _, path = address.partition("://")
+        if self._scheme not in SCHEMES:
             known = ", ".join(f"{name}://" for name in SCHEMES)
             raise InputError(f"--store takes a folder or an object store ({known}), not {address!r}.")
         self.address = address.rstrip("/")
+        self._bucket, _, self._prefix = path.rstrip("/").partition("/")
+        parts = path.rstrip("/").split("/")
+        if any(part in ("", ".", "..") or not part.isprintable() for part in parts):
+            raise InputError(
+                f"--store {address!r} is no address of objects: give {self._scheme}://bucket/folder, without empty "
+                "parts, dots alone or control characters."
+            )
         self._opened: Any = None
 
     def __reduce__(self) -> Any:
@@ -78,17 +125,26 @@ class Bucket:
     @property
     def _store(self) -> Any:
         if self._opened is None:
-            self._opened = self._open(PATIENCE)
+            self._opened = self._open(RETRIES)
         return self._opened
 
     def _open(self, retries: Any) -> Any:
-        from obstore.store import from_url
+        from obstore.store import AzureStore, GCSStore, S3Store
 
+        endpoint = next((os.environ[name] for name in ENDPOINTS if os.environ.get(name)), "")
         # Whoever names an endpoint without TLS wants it: a server on the loopback, or in a rack of one's own.
-        plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
+        plain = endpoint.startswith("http://")
         options: Any = {"connect_timeout": "4s", "timeout": "10 minutes", "allow_http": plain}
+        settings: Any = {"prefix": self._prefix or None, "client_options": options, "retry_config": retries}
+        # Not by the address as a URL: that would cut it at a "#" or "?", and read "%20" as a space.
         with _as_errors(self.address):
-            return from_url(self.address, client_options=options, retry_config=retries)
+            if self._scheme == "gs":
+                return GCSStore(self._bucket, **settings)
+            if self._scheme == "az":
+                return AzureStore(self._bucket, **settings)
+            if endpoint:
+                settings["endpoint"] = endpoint
+            return S3Store(self._bucket, **settings)
 
     def check(self) -> None:
         """Refuses an address that does not answer at once: most likely it is wrong.
@@ -96,9 +152,18 @@ class Bucket:
         Raises:
             InputError: it does not.
         """
+        once = self._open({"max_retries": 1, "retry_timeout": timedelta(seconds=4)})
+
+        few = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(BucketError),
+            wait=tenacity.wait_fixed(0.5),
+            stop=tenacity.stop_after_attempt(5),
+            reraise=True,
+        )
         try:
-            with _as_errors(self.address):
-                self._open({"max_retries": 1, "retry_timeout": timedelta(seconds=4)}).head("store.json")
+            for attempt in few:
+                with attempt, _as_errors(self.address):
+                    once.head("store.json")
         except FileNotFoundError:
             pass
         except BucketError as error:
@@ -107,6 +172,7 @@ class Bucket:
                 "AWS_ENDPOINT_URL and your credentials, then give the same command again."
             ) from error
 
+    @_patiently
     def read(self, key: str) -> bytes:
         """An object's bytes.
 
@@ -116,6 +182,7 @@ class Bucket:
         with _as_errors(self.address, key):
             return bytes(self._store.get(key).bytes())
 
+    @_patiently
     def read_part(self, key: str, start: int, length: int) -> bytes:
         """Some bytes of an object, fewer at its end.
 
@@ -125,12 +192,14 @@ class Bucket:
         with _as_errors(self.address, key):
             return bytes(self._store.get_range(key, start=start, length=length))
 
+    @_patiently
     def read_tagged(self, key: str) -> tuple[bytes, str]:
         """An object's bytes, and the tag that changes with them."""
         with _as_errors(self.address, key):
             found = self._store.get(key)
             return bytes(found.bytes()), str(found.meta["e_tag"])
 
+    @_patiently
     def item(self, key: str) -> Item:
         """What an object is, without its bytes.
 
@@ -140,11 +209,13 @@ class Bucket:
         with _as_errors(self.address, key):
             return _item(self._store.head(key))
 
+    @_patiently
     def write(self, key: str, content: bytes) -> None:
         """Writes an object whole, in place of what was there."""
         with _as_errors(self.address, key):
             self._store.put(key, content)
 
+    @_patiently
     def create(self, key: str, content: bytes) -> str:
         """Writes an object if there is none, which one of several writers can do; returns its tag.
 
@@ -154,6 +225,7 @@ class Bucket:
         with _as_errors(self.address, key):
             return str(self._store.put(key, content, mode="create")["e_tag"])
 
+    @_patiently
     def replace(self, key: str, content: bytes, tag: str) -> str:
         """Writes an object if the one there still has this tag; returns the new one's.
 
@@ -166,12 +238,13 @@ class Bucket:
             except FileNotFoundError as error:
                 raise ReplacedError(key) from error
 
-    def list(self, prefix: str) -> Iterator[Item]:
+    @_patiently
+    def list(self, prefix: str) -> builtins.list[Item]:
         """All objects whose keys begin with `prefix`, which ends with "/" (or is "": all)."""
         with _as_errors(self.address, prefix):
-            for page in self._store.list(prefix or None):
-                yield from (_item(meta) for meta in page)
+            return [_item(meta) for page in self._store.list(prefix or None) for meta in page]
 
+    @_patiently
     def remove(self, keys: Sequence[str]) -> None:
         """Removes objects; those that are not there are no error."""
         with _as_errors(self.address):
@@ -181,11 +254,13 @@ class Bucket:
                 except FileNotFoundError:
                     pass
 
+    @_patiently
     def copy(self, source: str, target: str) -> None:
         """Copies an object within the store, without its bytes passing through here."""
         with _as_errors(self.address, source):
             self._store.copy(source, target)
 
+    @_patiently
     def upload(self, path: Path, key: str) -> None:
         """Writes a file's bytes as an object, in parts if it is large."""
         with _as_errors(self.address, key), path.open("rb") as file:
@@ -205,15 +280,22 @@ class Bucket:
         """The same, but yields the file before it gets its name: raise if it should not."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(path) as aside:
-            with _as_errors(self.address, key):
-                found = self._store.get(key)
-                changed = _item(found.meta).changed
-                with aside.open("wb") as file:
-                    for chunk in found.stream(min_chunk_size=8 * 1024**2):
-                        file.write(chunk)
-            os.utime(aside, (changed, changed))
+            self._fetch(key, aside)
             yield aside
 
+    @_patiently
+    def _fetch(self, key: str, path: Path) -> None:
+        with _as_errors(self.address, key):
+            found = self._store.get(key)
+            item = _item(found.meta)
+            with path.open("wb") as file:
+                for chunk in found.stream(min_chunk_size=8 * 1024**2):
+                    file.write(chunk)
+            if (size := path.stat().st_size) != item.size:
+                raise BucketError(errno.EIO, f"{size} of {item.size} bytes came", f"{self.address}/{key}")
+        os.utime(path, (item.changed, item.changed))
+
+    @_patiently
     def sha256(self, key: str) -> str:
         """sha256 of an object's bytes, 64 hexadecimal digits."""
         digest = hashlib.sha256()

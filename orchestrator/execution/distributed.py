@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import ray.train
 import torch
@@ -10,6 +11,7 @@ from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from datagen.storage.backend import PARTIAL
+from datagen.storage.object_store import is_address
 from orchestrator.execution.cluster import Resources
 from orchestrator.execution.cohort import train_and_publish
 from orchestrator.execution.logs import log_name, task_log
@@ -39,13 +41,18 @@ def train_with_ray_train(task: Task, resources: Resources) -> None:
         run_config=ray.train.RunConfig(
             # A name of its own for every piece: two pieces of a cohort may train at once.
             name=log_name(task),
-            storage_path=f"{resources.store}/{PARTIAL}/{RAY_TRAIN}",
+            storage_path=f"{_as_uri(resources.store)}/{PARTIAL}/{RAY_TRAIN}",
             callbacks=[TuneReportCallback()],
             # The scheduler retries, by cause. Without a limit on the controller, workers that never find room are
             # waited for forever and in silence.
             failure_config=ray.train.FailureConfig(max_failures=0, controller_failure_limit=5),
         ),
     ).fit()
+
+
+def _as_uri(store: str) -> str:
+    """A store's location as Ray Train reads it: an address as a URI, in which "#" and "?" would end the path."""
+    return quote(store, safe="/:") if is_address(store) else store
 
 
 def _train_on_worker(config: dict[str, Any]) -> None:
