@@ -302,7 +302,7 @@ def main(
         title = f"resnet50, 224 px, `{views}`, {len(depths)} trainings, {settings['precision']}, batches of {batch}"
         found[title] = measure_full_size(members, images, device, ways)
     about = {**machine(device), "rounds": rounds}
-    out.write_text(json.dumps({**about, "results": found}, indent=2) + "\n")
+    out.write_text(json.dumps({**about, "results": found}, indent=2) + "\n", encoding="utf-8")
     click.echo(", ".join(f"{key} {value}" for key, value in about.items()))
     for title, results in found.items():
         click.echo(f"\n{markdown(title, results)}")

@@ -246,7 +246,7 @@ def main(tiny: bool, rounds: int, batch_size: int, batches: int, out: Path) -> N
         found[f"{spec.model}, {crops}, batches of {spec.batch_size}"] = climb(spec, images, device, rounds, ceiling)
     about = {**machine(device), "rounds": rounds, "matrix_ceiling": f"{ceiling / 1e12:.3g} TFLOP/s in bfloat16"}
     if not tiny:
-        out.write_text(json.dumps({**about, "ladder": found}, indent=2) + "\n")
+        out.write_text(json.dumps({**about, "ladder": found}, indent=2) + "\n", encoding="utf-8")
     click.echo(", ".join(f"{key} {value}" for key, value in about.items()))
     for network, rungs in found.items():
         click.echo(f"\n{markdown(network, rungs)}")

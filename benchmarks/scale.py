@@ -184,7 +184,7 @@ def main(trials: int, own: int, warmup: int, artifacts: int, out: Path) -> None:
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     with tempfile.TemporaryDirectory(prefix="mindgap-scale-") as folder:
         found = _measure(trials, own, warmup, artifacts, Path(folder))
-    out.write_text(json.dumps(found, indent=2) + "\n")
+    out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     click.echo(table(found))
 
 
@@ -226,7 +226,7 @@ def _measure(trials: int, own: int, warmup: int, artifacts: int, folder: Path) -
     of_tune, ends = Ends(), EndsOfWorks()
     with saying("Ray Tune's own trials", of_tune):
         run_tunes_own(own + warmup, folder / "own", of_tune)
-    with saying("trials", ends), open(os.devnull, "w") as nowhere:
+    with saying("trials", ends), open(os.devnull, "w", encoding="utf-8") as nowhere:
         progress, status = Progress(task, plain_console(file=nowhere)), StatusFile(plan, store)
         with Tracker(plan, store) as tracker:
             with progress, status:

@@ -80,7 +80,7 @@ def _write(out: Path, epochs: int, results: dict[str, Any]) -> None:
     for result in results.values():
         result["ratio"] = result["seconds"] / first if first else None
     about = {"epochs": epochs, "cpus": os.cpu_count(), "machine": _processor(), "python": platform.python_version()}
-    out.write_text(json.dumps({**about, "ways": results}, indent=2) + "\n")
+    out.write_text(json.dumps({**about, "ways": results}, indent=2) + "\n", encoding="utf-8")
     click.echo(f"\n{about['machine']}, {about['cpus']} cores\n")
     click.echo("| way | seconds | against mindgap | top-1 |\n|---|---|---|---|")
     for way, result in results.items():
@@ -89,7 +89,11 @@ def _write(out: Path, epochs: int, results: dict[str, Any]) -> None:
 
 
 def _processor() -> str:
-    names = [line.split(":")[1] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
+    names = [
+        line.split(":")[1]
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        if "model name" in line
+    ]
     return names[0].strip() if names else platform.processor()
 
 

@@ -29,7 +29,7 @@ def main(names: tuple[str, ...]) -> None:
         click.echo(done.stdout)
         if done.returncode:
             raise SystemExit(done.returncode)
-        README.write_text(with_tables(README.read_text(), name, done.stdout))
+        README.write_text(with_tables(README.read_text(encoding="utf-8"), name, done.stdout), encoding="utf-8")
 
 
 def with_tables(text: str, name: str, output: str) -> str:

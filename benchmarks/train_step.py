@@ -300,7 +300,7 @@ def full_bench(folder: Path, device: torch.device, workers: int, batch_size: int
 def machine(device: torch.device) -> dict[str, Any]:
     """The device and the versions that a measurement was made with."""
     cpuinfo = Path("/proc/cpuinfo")
-    names = [line.split(":")[1] for line in cpuinfo.read_text().splitlines() if "model name" in line]
+    names = [line.split(":")[1] for line in cpuinfo.read_text(encoding="utf-8").splitlines() if "model name" in line]
     return {
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "CPU, one thread",
         "processor": names[0].strip() if names else platform.processor(),
@@ -335,7 +335,7 @@ def main(full: bool, rounds: int, pictures: int, batch_size: int, workers: int, 
                 training[setting.name] = measured(bench, setting, rounds)
             views[f"{bench.spec.image_size} px"] = measured_views(bench, rounds)
     about = {**machine(device), "rounds": rounds, "loader_processes": workers}
-    out.write_text(json.dumps({**about, "training": training, "views": views}, indent=2) + "\n")
+    out.write_text(json.dumps({**about, "training": training, "views": views}, indent=2) + "\n", encoding="utf-8")
     click.echo(markdown(about, training, views))
 
 

@@ -294,7 +294,7 @@ def _resume(work: _Split, say: Callable[[str], None]) -> None:
 def _existing(partial: Path, shard: _Shard, say: Callable[[str], None]) -> dict[str, Any] | None:
     """The report of a shard that an earlier run made of the same files."""
     try:
-        report: dict[str, Any] = json.loads((partial / REPORTS / f"{shard.name}.json").read_text())
+        report: dict[str, Any] = json.loads((partial / REPORTS / f"{shard.name}.json").read_text(encoding="utf-8"))
         same, record = report["digest"] == shard.digest, ShardRecord(**report["record"])
     except FileNotFoundError:
         return None

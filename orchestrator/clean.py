@@ -128,7 +128,7 @@ def _is_done(store: Store, fingerprint: str) -> bool:
     if not store.is_published(fingerprint):
         return False
     try:
-        return not json.loads((store.root / "models" / fingerprint / MODEL).read_text())["failure"]
+        return not json.loads((store.root / "models" / fingerprint / MODEL).read_text(encoding="utf-8"))["failure"]
     except FileNotFoundError:
         return True  # A data set.
     except (OSError, ValueError, KeyError):

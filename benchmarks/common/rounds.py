@@ -49,7 +49,7 @@ def write(out: Path, cores: int, packages: tuple[str, ...], settings: dict[str, 
         "versions": {name: importlib.metadata.version(name) for name in packages},
         **settings,
     }
-    out.write_text(json.dumps({**about, "results": results}, indent=2) + "\n")
+    out.write_text(json.dumps({**about, "results": results}, indent=2) + "\n", encoding="utf-8")
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     click.echo(f"\n{about['machine']}, {cores} cores used, Python {about['python']}, {versions}")
 
@@ -72,6 +72,6 @@ def use_cores(cores: int) -> None:
 def processor() -> str:
     """The processor's name."""
     path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     names = [line.split(":")[1].strip() for line in lines if "model name" in line]
     return names[0] if names else platform.processor()

@@ -72,7 +72,7 @@ def main(kills: int, chosen: str | None, seed: int, out: Path, keep: Path | None
         "undisturbed_seconds": round(suite.usual_seconds, 1),
         "seconds": round(display.seconds),
     }
-    out.write_text(json.dumps({**about, "rows": [asdict(row) for row in rows]}, indent=2) + "\n")
+    out.write_text(json.dumps({**about, "rows": [asdict(row) for row in rows]}, indent=2) + "\n", encoding="utf-8")
     named = ", ".join(f"{name} {version}" for name, version in versions.items())
     python, minutes = platform.python_version(), f"{display.seconds / 60:.0f} minutes in all"
     click.echo(f"{processor()}, {os.cpu_count()} cores, Python {python}, {named}; {minutes}")

@@ -115,7 +115,7 @@ def _check_records(uri: str, study: Study) -> None:
     lacking = 0
     for path in trials:
         own = [run for run in runs if run.data.tags["fingerprint"] == path.parent.name]
-        epochs = [row["epoch"] for row in json.loads(path.read_text())["history"]]
+        epochs = [row["epoch"] for row in json.loads(path.read_text(encoding="utf-8"))["history"]]
         steps = [m.step for run in own for m in client.get_metric_history(run.info.run_id, "top1")]
         lacking += len(own) != 1 or own[0].info.status != "FINISHED" or steps != epochs
     if lacking or not trials:

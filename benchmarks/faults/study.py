@@ -170,7 +170,7 @@ class Study:
             limit.cancel()
         reader.join(GIVE_UP_SECONDS)
         self.attempts.append(Attempt(running.lines, code, time.monotonic() - started))
-        (self.outputs / f"{self.name}.{len(self.attempts)}.txt").write_text("\n".join(running.lines))
+        (self.outputs / f"{self.name}.{len(self.attempts)}.txt").write_text("\n".join(running.lines), encoding="utf-8")
         self._count_published()
         return self.attempts[-1]
 

@@ -44,7 +44,7 @@ def peak_megabytes(process: int | None = None) -> float:
     """
     path = Path(f"/proc/{process or os.getpid()}/status")
     if path.exists():
-        (line,) = [line for line in path.read_text().splitlines() if line.startswith("VmHWM")]
+        (line,) = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM")]
         return int(line.split()[1]) * 1024 / 1e6
     if process is not None:
         return float(psutil.Process(process).memory_info().rss) / 1e6

@@ -80,7 +80,7 @@ def _remembered_sha256(path: Path) -> str:
 
 def _recall() -> dict[str, list[Any]]:
     try:
-        known = json.loads(memory().read_text())
+        known = json.loads(memory().read_text(encoding="utf-8"))
         return {key: entry for key, entry in known.items() if isinstance(entry, list) and len(entry) == 3}
     except (OSError, ValueError, AttributeError):
         return {}

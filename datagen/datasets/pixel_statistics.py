@@ -94,7 +94,7 @@ def dataset_statistics(folder: Path) -> ChannelSums:
 def _stored(folder: Path, digest: str) -> ChannelSums | None:
     """What the file says; None if there is none, it is damaged, or it speaks of other images."""
     try:
-        values = json.loads((folder / STATISTICS).read_text())
+        values = json.loads((folder / STATISTICS).read_text(encoding="utf-8"))
         if values["digest"] != digest:
             return None
         return ChannelSums(values["images"], values["pixels"], tuple(values["total"]), tuple(values["squares"]))

@@ -131,7 +131,7 @@ def read_manifest(folder: Path) -> Manifest:
         InputError: there is none, or it cannot be understood.
     """
     try:
-        values = json.loads((folder / MANIFEST).read_text())
+        values = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         shards = tuple(ShardRecord(**shard) for shard in values["shards"])
         return Manifest(values["split"], tuple(values["class_names"]), shards, values["description"])
     except FileNotFoundError:

@@ -30,7 +30,7 @@ the range, and 1,024 of 512 x 384 pixels take some seconds where 130,000 would t
 def stored_summary(folder: Path) -> dict[str, Any]:
     """The `summary` of a data set as `store_summary` has stored it beside the manifest, else made now."""
     try:
-        values: dict[str, Any] = json.loads((folder / SUMMARY).read_text())
+        values: dict[str, Any] = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
         if values["digest"] == read_manifest(folder).digest:
             return values
     except (OSError, ValueError, KeyError, TypeError):

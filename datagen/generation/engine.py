@@ -200,7 +200,7 @@ def _existing(path: Path, rows: int, say: Callable[[str], None]) -> ShardRecord 
     if not path.is_file():
         return None
     try:
-        record = ShardRecord(**json.loads(path.with_name(record_name(path.name)).read_text()))
+        record = ShardRecord(**json.loads(path.with_name(record_name(path.name)).read_text(encoding="utf-8")))
         complaints = damaged_files(path.parent, [record], checksums=True)
     except (OSError, ValueError, TypeError):
         complaints = [f"{path} has no record of what was written"]

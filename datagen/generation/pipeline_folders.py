@@ -90,7 +90,7 @@ def adapter_file(folder: Path) -> Path:
 def _read_index(folder: Path) -> dict[str, Any]:
     path = folder / INDEX
     try:
-        index = json.loads(path.read_text())
+        index = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{folder} holds no diffusion pipeline ({INDEX} is missing). Point to its folder.") from None
     except (OSError, ValueError) as error:

@@ -26,7 +26,7 @@ class ImageClass(NamedTuple):
 
 
 def _imagenet100() -> tuple[ImageClass, ...]:
-    with (Path(__file__).parent / "imagenet100_classes.csv").open(newline="") as file:
+    with (Path(__file__).parent / "imagenet100_classes.csv").open(newline="", encoding="utf-8") as file:
         return tuple(
             ImageClass(row["wordnet_id"], row["class_name"], row["wordnet_id"]) for row in csv.DictReader(file)
         )

@@ -97,7 +97,7 @@ def read_scenes(path: Path | None = None) -> list[str]:
             "scene a line, for example categories_places365.txt of Places365."
         )
     try:
-        lines = [line.strip() for line in named.read_text().splitlines()]
+        lines = [line.strip() for line in named.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"The list of scenes {named} cannot be read: {error}.") from error
     scenes = [re.sub(r"^/[a-z]/", "", re.sub(r"\s+\d+$", "", line)) for line in lines]

@@ -90,7 +90,7 @@ def _synset(file: BinaryIO, offset: int) -> tuple[str, list[tuple[str, int]]]:
 
 @cache
 def _shipped_hypernyms() -> dict[str, str]:
-    with (Path(__file__).parent / "hypernyms.csv").open(newline="") as file:
+    with (Path(__file__).parent / "hypernyms.csv").open(newline="", encoding="utf-8") as file:
         return {row["wordnet_id"]: row["hypernym"] for row in csv.DictReader(file)}
 
 
@@ -100,5 +100,5 @@ def _timm_file(name: str) -> dict[str, str]:
     if timm is None or timm.origin is None:
         raise InputError("timm is not installed; its WordNet files are needed for prompts. Run: pip install timm")
     # timm's folder is looked up, not imported: the import costs 3 seconds, which a plan should not.
-    lines = (Path(timm.origin).parent / "data" / "_info" / name).read_text().splitlines()
+    lines = (Path(timm.origin).parent / "data" / "_info" / name).read_text(encoding="utf-8").splitlines()
     return dict(line.split("\t", 1) for line in lines)

@@ -162,7 +162,7 @@ class FolderLock:
         """See `Lock`."""
         probe = self._root / f"clock.{uuid.uuid4().hex}"
         try:
-            probe.write_text("")
+            probe.write_text("", encoding="utf-8")
             return probe.stat().st_mtime - self._file.stat().st_mtime
         except OSError:
             return 0.0
@@ -290,7 +290,7 @@ def _owner(note: bytes) -> Owner | None:
 def _machine() -> str:
     """Tells apart machines, their starts, and containers on them: where process ids mean something else."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return f"{socket.gethostname()} {psutil.boot_time():.0f}"

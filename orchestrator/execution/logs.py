@@ -64,7 +64,7 @@ def task_log(store: Store, task: Task, rank: int = 0) -> Iterator[TaskLog]:
     try:
         stored = store.open_log(name, json.dumps(about))
     except OSError:
-        stored = StoredLog(open(os.devnull, "w"))
+        stored = StoredLog(open(os.devnull, "w", encoding="utf-8"))
     log = TaskLog(stored)
     handler, show = _Handler(log), warnings.showwarning
     logging.getLogger().addHandler(handler)

@@ -175,7 +175,7 @@ class Store(DatasetStore):
         if not self.has(spec):
             self.find(spec)  # It may have been published since the last look.
         try:
-            values = json.loads((folder / MODEL).read_text())
+            values = json.loads((folder / MODEL).read_text(encoding="utf-8"))
             usage = values.get("usage", {})
             return StoredModel(spec.fingerprint, values["history"], values["failure"], folder / WEIGHTS, usage)
         except (OSError, ValueError, KeyError) as error:
@@ -247,7 +247,7 @@ class Store(DatasetStore):
         found: dict[str, dict[str, float]] = {}
         for path in self.partial_folder(cohort).glob("*.usage.json"):
             try:
-                usage = json.loads(path.read_text())
+                usage = json.loads(path.read_text(encoding="utf-8"))
             except (OSError, ValueError):
                 continue  # It costs a part of a sum, no result.
             for key in fingerprints:
@@ -265,7 +265,7 @@ class Store(DatasetStore):
             CohortCheckpoint(work.folder).forget(spec.fingerprint)
             for path in work.folder.glob("*.usage.json"):
                 try:
-                    usage = json.loads(path.read_text())
+                    usage = json.loads(path.read_text(encoding="utf-8"))
                 except (OSError, ValueError):
                     continue
                 if usage.pop(spec.fingerprint, None) is not None:
