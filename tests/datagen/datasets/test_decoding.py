@@ -65,7 +65,7 @@ WHOLE = {
 }
 
 
-@pytest.mark.parametrize("data", WHOLE.values(), ids=WHOLE)
+@pytest.mark.parametrize("data", list(WHOLE.values()), ids=WHOLE)
 def test_pixels_are_torchvisions_to_the_bit(data: bytes) -> None:
     theirs = decode_image(torch.frombuffer(bytearray(data), dtype=torch.uint8), ImageReadMode.RGB)
     ours = decoded_image(data)

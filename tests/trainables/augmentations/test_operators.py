@@ -19,8 +19,7 @@ from torch.nn.functional import interpolate
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional
 
-from trainables import augmentations as views_package
-from trainables.augmentations import reference
+from trainables.augmentations import apply, reference
 from trainables.augmentations.apply import AUGMENTATION_CLASSES, Augmenter
 from trainables.augmentations.autoaugment import ImageNetPolicy
 from trainables.augmentations.dino_multicrop import (
@@ -76,10 +75,12 @@ FACTORS_TRIED = torch.tensor([0.6, 0.85, 1.0, 1.13, 1.37, 0.0])
 
 @pytest.mark.parametrize(
     ("operator", "theirs"),
-    zip(
-        OPERATORS[:3],
-        (functional.adjust_brightness, functional.adjust_contrast, functional.adjust_saturation),
-        strict=True,
+    list(
+        zip(
+            OPERATORS[:3],
+            (functional.adjust_brightness, functional.adjust_contrast, functional.adjust_saturation),
+            strict=True,
+        )
     ),
 )
 def test_enhancements_are_pillows(operator: Callable, theirs: Callable) -> None:
@@ -269,7 +270,7 @@ def test_threads_change_nothing(base_spec: TrainingSpec, monkeypatch: pytest.Mon
     alone = made()
     monkeypatch.setattr(threads, "_threads", lambda: 3)
     monkeypatch.setattr(resampling, "SMALL_BATCH", 0)
-    for module in (rows, views_package):
+    for module in (rows, apply):
         monkeypatch.setattr(module, "BLOCK_BYTES", 1)
     assert all(torch.equal(one, other) for one, other in zip(alone, made(), strict=True))
 
