@@ -9,14 +9,17 @@ import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
+import orchestrator.api
 from orchestrator.cli.overrides import apply_overrides
+from orchestrator.mindgap import door
 from orchestrator.planning.catalog import load, study_names
-from orchestrator.planning.plan import make_plan
+from orchestrator.planning.plan import Plan, make_plan
 from orchestrator.storage.store import Store
 from tests.conftest import ROOT
 
@@ -43,11 +46,11 @@ def commands(text: str) -> Iterator[str]:
     for line in re.sub(r"```.*?```", "", text, flags=re.DOTALL).splitlines():
         if line.startswith("    "):
             yield line.split("  #")[0].split(" # ")[0].strip()
-    yield from re.findall(r"`(python -m (?:orchestrator|datagen|trainables)[^`]*)`", text)
+    yield from re.findall(r"`((?:python -m (?:orchestrator|datagen|trainables)|mindgap\b)[^`]*)`", text)
 
 
 COMMANDS = sorted({command for text in TEXT.values() for command in commands(text)})
-OURS = [command for command in COMMANDS if command.startswith("python -m ") and "pytest" not in command]
+OURS = [command for command in COMMANDS if command.startswith(("python -m ", "mindgap")) and "pytest" not in command]
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +78,8 @@ def light(arguments: list[str], module: str) -> list[str]:
 
 
 def run(command: str) -> Result:
+    if command.startswith("mindgap"):
+        return CliRunner().invoke(door, [*shlex.split(command)[1:], "--help"])
     module, *arguments = shlex.split(command)[2:]
     main = importlib.import_module(MODULES[module]).main
     if "--store" in arguments:  # s3://bucket/folder is nowhere.
@@ -85,7 +90,7 @@ def run(command: str) -> Result:
 
 def test_there_are_commands_to_run() -> None:
     assert len(OURS) >= 20
-    assert {command.split()[2] for command in OURS} >= set(MODULES)
+    assert {command.split()[2] for command in OURS if command.startswith("python")} >= set(MODULES)
 
 
 @pytest.mark.parametrize("command", OURS)
@@ -166,6 +171,18 @@ def test_the_guides_network_is_cut_into_its_own_layers(folder: Path, tmp_path: P
     study, scale = apply_overrides(*load("layer_importance", str(folder / "my_scale.py")), ["frozen_layers=1..5"])
     plan = make_plan(study, scale, 1, Store(tmp_path / "store").create())
     assert {(spec.model, spec.depth) for spec in plan.trials} == {("resnet18", 6)}
+
+
+def test_the_guides_notebook_plans_runs_and_holds_the_results(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran: list[Plan] = []
+    monkeypatch.setattr(orchestrator.api, "run", ran.append)
+    held: dict[str, Any] = {}
+    exec((folder / "my_notebook.py").read_text(), held)
+    assert ran == [held["planned"]]
+    assert len(held["table"]) == 2 * (2 + 8) and set(held["table"]["status"]) == {"missing"}
 
 
 def test_the_guides_metric_says_how_much_of_the_gap_is_closed(
