@@ -142,6 +142,8 @@ class Study:
         parts: list[dict[str, Any]] = [dict.fromkeys(self.axis_names)] if self.axes else []
         if any(DIRECTION not in {**self.fixed, **point} for point in (*self._baselines(), *parts)):
             raise InputError("Points have no direction. Make it an axis, or fix it: fixed={'direction': 'real'}.")
+        if self.search is not None and "frozen_layers" not in {**self.fixed, **self.search.space}:
+            raise InputError("The search transfers from synthetic to real images: put frozen_layers into its space.")
         self._keep("drop", _listed(self.drop))
         if any(not isinstance(drop, Drop) for drop in self.drop):
             raise InputError("drop is a list of Drop(reason, function).")
