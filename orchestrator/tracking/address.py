@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 from datagen.core.errors import InputError
@@ -21,9 +22,9 @@ def tracking_uri(store: Store) -> str:
 
 
 def ui_command(uri: str) -> str:
-    """How to look at the runs in a browser."""
+    """How to look at the runs in a browser, quoted for a shell."""
     shown = redacted(uri)
-    return f"look at {shown}" if uri.startswith("http") else f"mlflow ui --backend-store-uri {shown}"
+    return f"look at {shown}" if uri.startswith("http") else shlex.join(["mlflow", "ui", "--backend-store-uri", shown])
 
 
 def database_file(uri: str) -> Path | None:

@@ -44,17 +44,24 @@ def test_mistakes_are_input_errors(tmp_path: Path) -> None:
         plan("mixing", seeds=0, store=tmp_path)
 
 
+def test_a_plan_prints_as_a_sentence(tmp_path: Path) -> None:
+    planned = plan("layer_importance", "frozen_layers=1,17", store=tmp_path / "none", only="N == 17")
+    assert str(planned) == (
+        "layer_importance on scale pocket: 6 trials, 2 of them selected, 0 to reuse, 2 to run; 2 bases to train for "
+        "transfers."
+    )
+
+
 def test_five_lines_plan_run_and_hold_the_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = tmp_path / "runs [v2]"
-    planned = plan("layer_importance", *SHORT, "frozen_layers=17", store=store, only="direction == real")
+    planned = plan("layer_importance", *SHORT, "frozen_layers=17", store=store, only="direction == 'real'")
     code = run(planned, dashboard=False)
-    told = capsys.readouterr().out
     table = results(planned)
+    told = capsys.readouterr().out
     assert code == 0, told
     (row,) = table[table["status"] == "done"].to_dict("records")
     assert (row["direction"], row["epochs"]) == ("real", 1)
     assert 0 < row["top1_mean"] <= 100
-    assert str(store / "studies") in told
-    assert "Settings given in place of the study's and the scale's own: epochs=1, warmup_epochs=0" in (
-        store / "studies" / "layer_importance" / "pocket" / "report.md"
-    ).read_text(encoding="utf-8")
+    report = store / "studies" / "layer_importance" / "pocket" / "report.md"
+    assert str(report) in told
+    assert "Settings given in place of the study's and the scale's own: epochs=1" in report.read_text(encoding="utf-8")

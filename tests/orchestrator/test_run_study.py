@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,6 +59,8 @@ def test_a_done_study_is_reported_with_the_settings_given_and_the_next_command(s
     assert f"Next: {COMMAND} --seeds 3" in told
     report = store.study_folder("layer_importance", "pocket") / "report.md"
     assert f"Report: {report}\n" in told
+    shown = shlex.split(next(line for line in told.splitlines() if line.startswith("MLflow: ")))
+    assert shown[-1] == f"sqlite:///{store.root / 'mlflow.db'}"
     page = report.read_text(encoding="utf-8")
     assert "Settings given in place of the study's and the scale's own: frozen_layers=17, epochs=12." in page
 
