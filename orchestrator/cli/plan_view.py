@@ -88,7 +88,7 @@ def show_plan(plan: Plan, slots: int, console: Console) -> None:
     console.print(table)
     if len(plan.artifacts) > SHOWN:
         console.print(f"... and {len(plan.artifacts) - SHOWN} more; --plan json has them all.")
-    console.print(f"\n{_counts(plan)}")
+    console.print(f"\n{plan}")
     if plan.study.search is not None:
         tried = plan.study.search.trials - plan.to_search
         console.print(
@@ -103,16 +103,6 @@ def show_plan(plan: Plan, slots: int, console: Console) -> None:
         console.print(f"Missing: {sentence}", style="yellow")
     if plan.missing():
         console.print(_cost(plan, slots))
-
-
-def _counts(plan: Plan) -> str:
-    reused = len([spec for spec in plan.trials if spec.fingerprint in plan.existing])
-    shared = f", {plan.shared} the same as another" if plan.shared else ""
-    bases = len({spec.source.fingerprint for spec in plan.trials if spec.source} - plan.existing)
-    return (
-        f"{plan.study.name} on scale {plan.scale.name}: {len(plan.grid)} trials{shared}, {reused} to reuse, "
-        f"{len(plan.trials) - reused} to run; {bases} bases to train for transfers."
-    )
 
 
 def _cost(plan: Plan, slots: int) -> str:

@@ -93,6 +93,17 @@ class Plan:
     selects: Callable[[TrainingSpec], bool] | None = None
     forced: tuple[TrainingSpec, ...] = ()
 
+    def __str__(self) -> str:
+        """How many trials the plan, or its selected part, has, and how many of them are to run."""
+        part = self.part
+        reused = len([spec for spec in part.trials if spec.fingerprint in part.existing])
+        shared = f", {part.shared} the same as another" if part.shared else ""
+        bases = len({spec.source.fingerprint for spec in part.trials if spec.source} - part.existing)
+        return (
+            f"{part.study.name} on scale {part.scale.name}: {len(part.grid)} trials{shared}, {reused} to reuse, "
+            f"{len(part.trials) - reused} to run; {bases} bases to train for transfers."
+        )
+
     @cached_property
     def part(self) -> Plan:
         """The plan of the selected trials and of what they need; the plan itself if all are selected."""
