@@ -99,6 +99,7 @@ class Study:
         claims: what the papers say of it, to be checked.
         transfer_only: settings that apply to a transfer and not to its base.
         search: how points are chosen where they are not a grid.
+        tolerance: points of top-1 from which the report counts a cost.
 
     Raises:
         InputError: a key is no setting, a value is not allowed, an axis has a value twice or none, the figure shows
@@ -117,6 +118,7 @@ class Study:
     claims: Sequence[Claim] = ()
     transfer_only: Sequence[str] = TRANSFER_ONLY
     search: Search | None = None
+    tolerance: float = 1.0
 
     def __post_init__(self) -> None:
         with said_of(f"The study {self.name}" if isinstance(self.name, str) else "The study"):
@@ -238,6 +240,7 @@ _STUDY = (
     Setting("figure", Figure),
     Setting("published", str | None),
     Setting("search", Search | None),
+    Setting("tolerance", float, Allowed(above=0, maximum=100)),
 )
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import KW_ONLY, dataclass, fields
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from orchestrator.claims.statistics import Array
 
 CONFIRMED, NOT_CONFIRMED, TOO_FEW, NOT_MEASURED = "confirmed", "not confirmed", "not enough seeds", "not measured"
+NOT_APPLICABLE = "not applicable here"
+"""Of a claim about other data than what was measured, which no number of seeds would settle."""
 SEEDS_NEEDED = 3
 TOLERANCE = 2.0
 """Points; see above."""
@@ -161,17 +163,18 @@ _OF_VARIANTS = ("variant", "variants", "others", "over", "real")
 """Fields of claims that name variants."""
 
 
-def evaluate(claims: Sequence[Claim], trials: pd.DataFrame, data_set: str | None = None) -> list[Outcome]:
+def evaluate(claims: Sequence[Claim], trials: pd.DataFrame, data_set: str | None) -> list[Outcome]:
     """Checks claims over a trial table.
 
     Args:
         claims: those of a study.
         trials: as `Accuracies` takes it.
         data_set: the papers' name of the data that was measured; claims about other data are left out. None for a scale
-            that is not the papers': all claims about ImageNet-100 are checked, which shows the machinery at work.
+            that is not the papers': the claims about ImageNet-100 get their numbers, and no verdict on them.
     """
     top1 = Accuracies(trials)
-    return [_outcome(claim, top1) for claim in claims if claim.data_set == (data_set or "imagenet100")]
+    outcomes = [_outcome(claim, top1) for claim in claims if claim.data_set == (data_set or "imagenet100")]
+    return outcomes if data_set else [replace(outcome, verdict=NOT_APPLICABLE) for outcome in outcomes]
 
 
 def _outcome(claim: Claim, top1: Accuracies) -> Outcome:

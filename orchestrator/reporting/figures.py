@@ -87,7 +87,7 @@ def draw(
     generators: dict[str, Callable[..., Figure]] = {
         "bars": _bars, "pareto": _pareto, "effects": _effects, "curves": _reduction if settings.logarithmic else _curves
     }  # fmt: skip
-    paths = [folder / "figure.png", folder / "figure.svg"]
+    paths, points = [folder / "figure.png", folder / "figure.svg"], _with_whiskers(points)
     with style.context(STYLE, after_reset=True):  # Nothing of the user's own settings.
         figure = generators[settings.kind](points, settings, axes, caption)
         for path in paths:
@@ -363,11 +363,18 @@ def _limit(axes: Axes, points: pd.DataFrame) -> None:
     axes.set_ylim(max(0.0, low - margin), min(100.5, high + margin))
 
 
+def _with_whiskers(points: pd.DataFrame) -> pd.DataFrame:
+    """Adds down and up, distances: to the ends of the interval if any point has several seeds, else the epochs' std."""
+    mean, ends = points["top1_mean"], points[["top1_low", "top1_high"]]
+    if not (points["seeds"] > 1).any():
+        deviation = points["top1_std_epochs"]
+        ends = pd.DataFrame({"top1_low": mean - deviation, "top1_high": mean + deviation})
+    return points.assign(down=(mean - ends["top1_low"]).fillna(0), up=(ends["top1_high"] - mean).fillna(0))
+
+
 def _whiskers(rows: pd.DataFrame) -> np.ndarray:
-    """Distances down and up, shape (2, points): to the ends of the interval over seeds, else the last epochs' std."""
-    mean, deviation = rows["top1_mean"].to_numpy(float), rows["top1_std"].to_numpy(float)
-    low, high = rows["top1_low"].to_numpy(float), rows["top1_high"].to_numpy(float)
-    return np.array([np.where(np.isnan(low), deviation, mean - low), np.where(np.isnan(high), deviation, high - mean)])
+    """Distances down and up, shape (2, points)."""
+    return rows[["down", "up"]].to_numpy(float).T
 
 
 def _tops(points: pd.DataFrame) -> float:

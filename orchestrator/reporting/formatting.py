@@ -7,6 +7,7 @@ import pandas as pd
 from datagen.core.wording import number_words, share_words
 from orchestrator.claims.checks import Outcome
 from orchestrator.claims.statistics import SIGNIFICANCE
+from orchestrator.reporting.tables import METRICS, point_name, shown_deviation
 
 
 def varied_settings(table: pd.DataFrame) -> list[str]:
@@ -68,7 +69,7 @@ def _cell(value: object) -> str:
 
 
 def _means(points: pd.DataFrame, metric: str, digits: int) -> list[str]:
-    columns = (points[f"{metric}_mean"], points[f"{metric}_std"])
+    columns = (points[f"{metric}_mean"], shown_deviation(points, metric))
     return [_plus_minus(mean, std, digits) for mean, std in zip(*columns, strict=True)]
 
 
@@ -76,6 +77,22 @@ def _plus_minus(mean: float, std: float, digits: int) -> str:
     if pd.isna(mean):
         return "missing"
     return f"{mean:.{digits}f}" if pd.isna(std) else f"{mean:.{digits}f} ± {std:.{digits}f}"
+
+
+def table_for_files(points: pd.DataFrame) -> pd.DataFrame:
+    """The points as they are written to files: rounded to what is meaningful, baselines by their names.
+
+    Accuracies, losses and their differences have 4 digits after the point (a single image of 10,000 is 0.01), p-values
+    4 significant ones.
+    """
+    settings = varied_settings(points)
+    names = ["", *(point_name(row, settings) for row in points.to_dict("records"))]
+    measured = [name for name in points.columns if name.startswith((*METRICS, "published_", "change", "difference"))]
+    written = points.round(dict.fromkeys(measured, 4))
+    for name in ("p", "p_holm"):
+        written[name] = [float(f"{value:.4g}") for value in points[name]]
+    written["baseline"] = [names[row + 1] for row in points["baseline"]]
+    return written
 
 
 def claims_table(outcomes: list[Outcome]) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from orchestrator.reporting.formatting import varied_settings
 from orchestrator.reporting.tables import (
     DEVIATION_RULE,
     LAST_EPOCHS,
+    last_epochs_words,
     point_name,
     point_table,
     trial_table,
@@ -125,8 +126,11 @@ def gather(plan: Plan, store: Store | None, models: Mapping[str, StoredModel]) -
     trials = trial_table(plan, models)
     points = with_published(point_table(trials), plan.study.published, plan.scale.published)
     seeds = int(points["seeds"].max()) if len(points) else 0
-    last_epochs = f"the last {LAST_EPOCHS} epochs of one run"
-    several = seeds > 1
+    several, last_epochs = seeds > 1, last_epochs_words(trials)
+    whiskers = interval_name(seeds) if several else f"standard deviation over {last_epochs} of one run"
+    spread = f"± standard deviation over {seeds} seeds" if several else f"± {whiskers}"
+    if not several and points["top1_std_epochs"].isna().all():
+        spread = whiskers = "one run of one epoch: no spread"
     outcomes = claim_checks.evaluate(plan.study.claims, trials, plan.scale.published)
     unfinished = _open(trials)
     sentences = verdict(points, plan, seeds, outcomes)
@@ -137,11 +141,11 @@ def gather(plan: Plan, store: Store | None, models: Mapping[str, StoredModel]) -
         trials=trials,
         points=points,
         sentences=sentences if points["top1_mean"].notna().any() else ["Too few trials are done for a verdict."],
-        spread=f"± standard deviation over {seeds} seeds" if several else f"± over {last_epochs}",
-        whiskers=interval_name(seeds) if several else f"bars: std over {last_epochs}",
+        spread=spread,
+        whiskers=whiskers,
         outcomes=outcomes,
         open=unfinished,
-        notes=_notes(plan, points, seeds),
+        notes=_notes(plan, points, seeds, last_epochs),
         cost=_cost(plan, store, models),
     )
 
@@ -170,9 +174,9 @@ def _trial(row: Mapping[Any, Any], settings: list[str]) -> str:
     return f"{point_name(row, settings)} s{row['seed']}"
 
 
-def _notes(plan: Plan, points: pd.DataFrame, seeds: int) -> list[str]:
-    spread = points["top1_last_epochs_std"].dropna()
-    notes = [f"Accuracies are on real validation images in percent, means of the last {LAST_EPOCHS} epochs."]
+def _notes(plan: Plan, points: pd.DataFrame, seeds: int, last_epochs: str) -> list[str]:
+    spread = points["top1_std_epochs"].dropna()
+    notes = [f"Accuracies are on real validation images in percent, means over {last_epochs}."]
     if seeds > 1:
         notes += [
             f"± is the sample standard deviation over seeds; brackets are the {interval_name(seeds)}. Differences are "
@@ -181,8 +185,8 @@ def _notes(plan: Plan, points: pd.DataFrame, seeds: int) -> list[str]:
         ]
     if len(spread):
         notes.append(
-            f"The papers' ± is the standard deviation over the last {LAST_EPOCHS} epochs of one run, here "
-            f"{spread.median():.1f} points in the median; it says nothing about seeds."
+            f"The papers' ± is the standard deviation over the last {LAST_EPOCHS} epochs of one run; here, over "
+            f"{last_epochs}, it is {spread.median():.1f} points in the median. It says nothing about seeds."
         )
     if "published_top1" in points:
         notes.append(DEVIATION_RULE)

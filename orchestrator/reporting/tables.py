@@ -45,9 +45,9 @@ def trial_table(plan: Plan, models: Mapping[str, StoredModel]) -> pd.DataFrame:
 
     Columns: study, scale, role ("grid", or "baseline" for a point that is only one), `POINT`, every other setting that
     the study's points name, variant (what the papers' table calls the point; "" for its plain row, None where it has no
-    row), seed, `<metric>_mean` and `<metric>_std` over the last 5 epochs (percent for accuracies; NaN where there is no
-    result), epochs, seconds, real_images (how many the training and its base have seen), status ("done", "failed",
-    "missing"), failure (the reason) and fingerprint. Points that are the same training share its fingerprint.
+    row), seed, `<metric>_mean` and `<metric>_std_epochs` over the last 5 epochs (percent for accuracies; NaN where
+    there is no result), epochs, seconds, real_images (how many the training and its base have seen), status ("done",
+    "failed", "missing"), failure (the reason) and fingerprint. Points that are the same training share its fingerprint.
     """
     settings = extra_settings(plan)
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
@@ -161,14 +161,27 @@ def _is_plain(scale: Scale, name: str, value: Any) -> bool:
 
 
 def _last_epochs(histories: Sequence[Sequence[Mapping[str, float]]]) -> pd.DataFrame:
-    """Mean and population standard deviation over the last epochs, a row for each history; NaN if it is empty."""
+    """Mean and population standard deviation over the last epochs, a row for each history; NaN if there are none."""
     epochs = pd.DataFrame(
         [(place, *(row[m] for m in METRICS)) for place, rows in enumerate(histories) for row in rows[-LAST_EPOCHS:]],
         columns=["place", *METRICS],
     ).astype(dict.fromkeys(METRICS, float))
     of_history = epochs.groupby("place")
-    found = of_history.mean().add_suffix("_mean").join(of_history.std(ddof=0).add_suffix("_std"))
-    return found.reindex(range(len(histories)))[[f"{m}_{what}" for m in METRICS for what in ("mean", "std")]]
+    deviations = of_history.std(ddof=0).where(of_history.count() > 1)  # One epoch has none.
+    found = of_history.mean().add_suffix("_mean").join(deviations.add_suffix("_std_epochs"))
+    return found.reindex(range(len(histories)))[[f"{m}_{what}" for m in METRICS for what in ("mean", "std_epochs")]]
+
+
+def last_epochs_words(trials: pd.DataFrame) -> str:
+    """The epochs that a trial's mean and deviation are over, in words that are true for short trainings too."""
+    epochs = trials.loc[trials["status"] == "done", "epochs"]
+    if epochs.empty or epochs.min() > LAST_EPOCHS:
+        return f"the last {LAST_EPOCHS} epochs"
+    if epochs.max() > LAST_EPOCHS:
+        return f"the last {LAST_EPOCHS} epochs, or all of a shorter training"
+    if epochs.min() < epochs.max():
+        return f"all {epochs.min()} to {epochs.max()} epochs"
+    return f"all {epochs.max()} epochs" if epochs.max() > 1 else "the only epoch"
 
 
 def point_columns(trials: pd.DataFrame) -> list[str]:
@@ -189,29 +202,33 @@ def by_seed(trials: pd.DataFrame, metric: str = "top1") -> Array:
 def point_table(trials: pd.DataFrame) -> pd.DataFrame:
     """One row for each point, over its seeds, in the order of the trials, with its role and real_images.
 
-    For each metric: `_mean`; `_std`, the sample standard deviation over the seeds' means, or with one seed that of the
-    last 5 epochs of the run, as in the papers; `_last_epochs_std`, that of the last 5 epochs, mean over the seeds;
-    `_low` and `_high`, the 95 % interval over the seeds (NaN with one). `seeds` counts the finished ones.
+    For each metric: `_mean`; `_std_epochs`, the standard deviation over the last 5 epochs of a run, as in the papers,
+    mean over the seeds; `_std_seeds`, the sample standard deviation over the seeds' means; `_low` and `_high`, the 95 %
+    interval over the seeds (these NaN with one). `seeds` counts the finished ones.
 
     What top-1 is compared with: `baseline` (the position of its row; -1 for none), `change`, `change_low`,
     `change_high`, `p` (paired t test over the seeds) and `p_holm` (corrected over the table).
     """
     columns = point_columns(trials)
     points = trials.drop_duplicates(columns)[["role", *columns, "real_images"]].reset_index(drop=True)
-    measured = [f"{metric}_{what}" for metric in METRICS for what in ("mean", "std")]
+    measured = [f"{metric}_{what}" for metric in METRICS for what in ("mean", "std_epochs")]
     done = trials[columns].join(trials[measured].where(trials["status"] == "done"))
     of_point = done.groupby(columns, sort=False, dropna=False)
     points["seeds"] = of_point["top1_mean"].count().to_numpy()
     for metric in METRICS:
-        means, within = of_point[f"{metric}_mean"], of_point[f"{metric}_std"].mean().to_numpy()
-        points[f"{metric}_mean"] = means.mean().to_numpy()
-        points[f"{metric}_last_epochs_std"] = within
-        points[f"{metric}_std"] = np.where(points["seeds"] > 1, means.std().to_numpy(), within)
+        points[f"{metric}_mean"] = of_point[f"{metric}_mean"].mean().to_numpy()
+        points[f"{metric}_std_epochs"] = of_point[f"{metric}_std_epochs"].mean().to_numpy()
+        points[f"{metric}_std_seeds"] = of_point[f"{metric}_mean"].std().to_numpy()
         low, high = interval(by_seed(trials, metric))
         if metric in ACCURACIES:
             low, high = np.clip(low, 0, 100), np.clip(high, 0, 100)
         points[f"{metric}_low"], points[f"{metric}_high"] = low, high
     return _with_comparisons(points, by_seed(trials), [name for name in columns if name not in (*POINT, "variant")])
+
+
+def shown_deviation(points: pd.DataFrame, metric: str) -> pd.Series:
+    """What ± shows in a table: over seeds if any of its points has several, else over the last epochs of a run."""
+    return points[f"{metric}_std_seeds" if (points["seeds"] > 1).any() else f"{metric}_std_epochs"]
 
 
 def _with_comparisons(points: pd.DataFrame, values: Array, settings: Sequence[str]) -> pd.DataFrame:

@@ -95,7 +95,7 @@ def test_the_report_shows_the_papers_table_and_says_pocket(first_run: tuple[Path
     page = (folder / "report.md").read_text()
     assert page.startswith("# layer_importance, scale pocket")
     assert re.search(r"\| synthetic->real \| 1-17 +\| 1 +\| [\d.]+ ± [\d.]+ +\|", page)
-    assert "± over the last 5 epochs of one run" in page
+    assert "± standard deviation over the last 5 epochs of one run" in page
     assert "published" not in page
     assert (folder / "figure.png").stat().st_size > 10_000
     assert "<svg" in (folder / "figure.svg").read_text()
@@ -107,7 +107,7 @@ def test_a_table_is_computed_from_the_last_epochs_in_the_store(first_run: tuple[
         history = json.loads((first_run[0] / "models" / str(row.fingerprint) / "model.json").read_text())["history"]
         top1 = pd.Series([epoch["top1"] for epoch in history[-5:]])
         assert row.top1_mean == pytest.approx(top1.mean())
-        assert row.top1_std == pytest.approx(top1.std(ddof=0))
+        assert row.top1_std_epochs == pytest.approx(top1.std(ddof=0))
 
 
 def test_mlflow_has_a_parent_with_a_child_for_each_trial(first_run: tuple[Path, str]) -> None:

@@ -32,7 +32,7 @@ def gap_table(*gaps: float) -> pd.DataFrame:
 
 
 def verdict(claim: Claim, trials: pd.DataFrame) -> str:
-    return evaluate([claim], trials)[0].verdict
+    return evaluate([claim], trials, "imagenet100")[0].verdict
 
 
 def test_a_number_is_confirmed_if_the_interval_lies_within_two_points_of_it() -> None:
@@ -41,7 +41,7 @@ def test_a_number_is_confirmed_if_the_interval_lies_within_two_points_of_it() ->
 
 
 def test_a_mean_within_the_bounds_is_not_enough_where_the_seeds_scatter() -> None:
-    (outcome,) = evaluate([GAP], gap_table(20.0, 23.0, 26.0))
+    (outcome,) = evaluate([GAP], gap_table(20.0, 23.0, 26.0), "imagenet100")
     assert outcome.verdict == NOT_CONFIRMED
     assert outcome.findings[0].mean == pytest.approx(23)
     assert "gap: +23.00 [+15.55, +30.45] points, expected 21.0 to 25.0" in outcome.findings[0].sentence()
@@ -74,14 +74,14 @@ def test_a_curve_that_was_not_measured_to_its_end_says_nothing_of_staying_within
     claim = StaysWithin("", "", direction=TO_REAL, up_to=3, falls=3.5)
     cells = {Cell(REAL): [80.0] * 3, Cell(TO_REAL, 1): [79.0] * 3, Cell(TO_REAL, 2): [78.0] * 3}
     assert verdict(claim, table(cells)) == NOT_MEASURED
-    (outcome,) = evaluate([claim], table({**cells, Cell(TO_REAL, 3): [70.0] * 3}))
+    (outcome,) = evaluate([claim], table({**cells, Cell(TO_REAL, 3): [70.0] * 3}), "imagenet100")
     assert outcome.verdict == NOT_CONFIRMED
     assert outcome.findings[0].check.name == "largest fall, at N = 3"
 
 
 def test_the_line_is_fitted_to_each_seeds_curve() -> None:
     cells = {Cell(TO_REAL, 16, 1 / 2**k): [90 - slope * k for slope in (2.0, 2.1, 2.2)] for k in range(8)}
-    (outcome,) = evaluate([LineFit("", "", slope=-2.1, intercept=90.0)], table(cells))
+    (outcome,) = evaluate([LineFit("", "", slope=-2.1, intercept=90.0)], table(cells), "imagenet100")
     assert outcome.findings[0].mean == pytest.approx(-2.1)
     assert outcome.findings[1].mean == pytest.approx(90)
     assert outcome.verdict == CONFIRMED

@@ -19,7 +19,7 @@ from orchestrator.study import Figure
 
 rows = [("synthetic->real", "synthetic", "grid", depth, 80.0 - depth) for depth in (1, 16, 17)]
 points = pd.DataFrame(rows, columns=["direction", "pretrained_on", "role", "frozen_layers", "top1_mean"])
-points = points.assign(top1_std=1.0, top1_low=float("nan"), top1_high=float("nan"))
+points = points.assign(seeds=1, top1_std_epochs=1.0, top1_low=float("nan"), top1_high=float("nan"))
 draw(points, Figure("curves", "frozen_layers"), ["frozen_layers"], Caption("title", "spread"), Path(sys.argv[1]))
 """
 

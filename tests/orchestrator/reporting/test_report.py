@@ -68,8 +68,8 @@ def test_one_seed_shows_the_papers_spread_over_the_last_five_epochs(tmp_path: Pa
     _, report = reported(tmp_path)
     real = report.points.iloc[0]
     assert real["top1_mean"] == pytest.approx(80)
-    assert real["top1_std"] == pytest.approx(np.std([-2, -1, 0, 1, 2]))
-    assert report.spread == "± over the last 5 epochs of one run"
+    assert real["top1_std_epochs"] == pytest.approx(np.std([-2, -1, 0, 1, 2]))
+    assert report.spread == "± standard deviation over the last 5 epochs of one run"
 
 
 def test_several_seeds_show_the_spread_over_seeds_and_say_so(tmp_path: Path) -> None:
@@ -77,15 +77,19 @@ def test_several_seeds_show_the_spread_over_seeds_and_say_so(tmp_path: Path) -> 
     real = report.points.iloc[0]
     assert real["seeds"] == 3
     assert real["top1_mean"] == pytest.approx(81)
-    assert real["top1_std"] == pytest.approx(np.std([80, 81, 82], ddof=1))
+    assert real["top1_std_seeds"] == pytest.approx(np.std([80, 81, 82], ddof=1))
     assert "over 3 seeds" in report.files[0].read_text()
 
 
 def test_the_verdict_is_said_from_the_numbers(tmp_path: Path) -> None:
     _, report = reported(tmp_path)
-    assert "Trained on real images: 80.0 % top-1, on synthetic ones: 70.0 %, a gap of 10.0 points." in report.verdict
-    assert "synthetic->real: up to N = 16 top-1 stays within 1.0 points of 80.0" in report.verdict
-    assert "at N = 17 it is 60.0" in report.verdict
+    assert report.verdict.startswith(
+        "1 of 18 layers from synthetic images cost 1 point or more "
+        "(top-1 80.0 % with all layers trained on real images): 1 costs 1.0, all 17 cost 20.0 (one seed: not tested). "
+        "1 to 16 of 18 layers (2 of these depths measured) can come from real images at a cost below 1 point "
+        "(top-1 70.0 % with all layers trained on synthetic images): 1 gains 9.0, all 17 cost 10.0"
+    )
+    assert "Trained on real images: 80.0 % top-1, on synthetic ones: 70.0 %, 10.0 points less." in report.verdict
 
 
 def test_what_is_missing_or_failed_is_shown_as_such(tmp_path: Path) -> None:
@@ -139,7 +143,7 @@ def test_several_seeds_are_tested_and_the_outcome_is_said_in_words(tmp_path: Pat
     assert "differences from the baselines are significant" in report.verdict
     assert "[78.5, 83.5]" in page
     assert "95 % interval over 3 seeds (Student's t)" in page
-    assert "The papers' ± is the standard deviation over the last 5 epochs of one run, here 1.4 points" in page
+    assert "it is 1.4 points in the median. It says nothing about seeds." in page
 
 
 def test_noise_is_no_significant_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,13 +162,15 @@ def test_one_seed_is_not_tested_and_the_report_says_so(tmp_path: Path) -> None:
 
 def test_claims_are_checked_and_a_pocket_result_is_no_evidence(tmp_path: Path) -> None:
     _, report = reported(tmp_path, seeds=3)
-    assert "Of 1 claims of the papers: 1 confirmed (pocket is no evidence about them)." in report.verdict
+    assert "The papers' claims are of other data: not applicable here." in report.verdict
     page = report.files[0].read_text()
     assert "a drop at the end" in page
     assert "drop from N = 16 to 17: +19.00" in page
     assert "is no evidence about the papers" in page
     _, single = reported(tmp_path / "single")
-    assert "1 not enough seeds" in single.verdict
+    assert "not enough seeds" not in single.verdict + single.files[0].read_text()
+    _, papers = reported(tmp_path / "papers", seeds=3, published="imagenet100")
+    assert "Of 1 claims of the papers: 1 confirmed." in papers.verdict
 
 
 def test_the_files_of_a_report_are_all_named_and_there(tmp_path: Path) -> None:
