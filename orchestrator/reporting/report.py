@@ -13,7 +13,7 @@ from rich.table import Table
 from datagen.core.files import write_text, written_whole
 from orchestrator.planning.plan import Plan
 from orchestrator.reporting.figures import Caption, draw
-from orchestrator.reporting.formatting import claims_table, display_table
+from orchestrator.reporting.formatting import claims_table, display_table, table_for_files
 from orchestrator.reporting.page import ROWS, html_page
 from orchestrator.reporting.report_data import ReportData, gather, versions
 from orchestrator.storage.store import Store, StoredModel
@@ -70,7 +70,7 @@ def write_report(
 
 
 def _write_tables(evidence: ReportData, folder: Path) -> list[Path]:
-    tables = {"table": evidence.points, "trials": evidence.trials}
+    tables = {"table": table_for_files(evidence.points), "trials": evidence.trials}
     if evidence.outcomes:
         tables["claims"] = claims_table(evidence.outcomes)
     written = []

@@ -52,7 +52,7 @@ def test_what_is_said_of_a_narrowed_study_is_true(tmp_path: Path, name: str, par
     study, scale = load(name, "pocket")
     for epochs, seeds in ((1, 1), (2, 1), (7, 2)):
         plan = make_plan(
-            narrowed(study, SHORTENINGS[part]), scale, seeds, Store(tmp_path / "store").open(), check=False
+            narrowed(study, SHORTENINGS[part]), scale, seeds, Store(tmp_path / "store").create(), check=False
         )
         data = reported(plan, epochs)
         said = " ".join([*data.sentences, data.spread, data.whiskers, *data.notes])
@@ -130,7 +130,7 @@ def test_the_answer_about_shares_says_what_suffices_and_what_the_least_costs() -
 
 def test_files_have_rounded_numbers_one_thing_a_column_and_baselines_by_name(tmp_path: Path) -> None:
     study, scale = load("layer_importance", "pocket")
-    plan = make_plan(study, scale, 2, Store(tmp_path / "store").open(), check=False)
+    plan = make_plan(study, scale, 2, Store(tmp_path / "store").create(), check=False)
     table = table_for_files(reported(plan, 7).points)
     assert {"top1_std_epochs", "top1_std_seeds"} <= set(table) and "top1_std" not in table
     rows = table.set_index(["direction", "frozen_layers"])
