@@ -88,7 +88,8 @@ def results(planned: Plan) -> pd.DataFrame:
     """The results of a plan so far: one row for each point and seed, whether it was run or not.
 
     Columns as in trials.csv: what identifies the point (`direction`, `frozen_layers`, `fraction`, ...), `seed`,
-    `top1_mean` and `top1_std_epochs` over the last five epochs in percent, `status` ("done", "failed" or "missing"), ...
+    `top1_mean` and `top1_std_epochs` over the last five epochs in percent, `status` ("done", "failed" or "missing"),
+    and more.
     """
     from orchestrator.reporting.tables import finished_models, trial_table
 
