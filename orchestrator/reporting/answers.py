@@ -144,7 +144,7 @@ def about_best(points: pd.DataFrame, axis: str) -> list[str]:
     settings = varied_settings(points)
     if done.empty:
         return []
-    worst, best = done.iloc[0], done.iloc[-1]
+    worst, best = done.iloc[[0, -1]].to_dict("records")
     if len(done) == 1:
         return [f"Only one point is measured: {best['top1_mean']:.1f} % top-1 ({point_name(best, settings)})."]
     sentences = [
