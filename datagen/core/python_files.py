@@ -53,7 +53,7 @@ def _import_own_experiments() -> None:
     `python -m` searches the working directory first, where a folder of that name may be anybody's.
     """
     present = sys.modules.get("experiments")
-    if present is not None and [Path(path) for path in present.__path__] == [EXPERIMENTS]:
+    if present is not None and [Path(path) for path in getattr(present, "__path__", ())] == [EXPERIMENTS]:
         return
     for name in [name for name in sys.modules if name.split(".")[0] == "experiments"]:
         del sys.modules[name]

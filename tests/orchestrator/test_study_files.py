@@ -99,8 +99,10 @@ DEPENDENT = [
     *("real_share", "batch_size", "learning_rate_scaling", "workers", "frozen_batchnorm"),
 ]
 """Settings whose effect depends on others, and those that they depend on."""
-BY_HAND = {"local_crops": [1, 2], "temperature": [0.1, 0.2], "strength": [0.4, 0.6], "jpeg_quality": [90, 95]}
-BY_HAND |= {"fraction": [0.5, 1.0], "minimum_crop": [0.1, 0.6], "batch_size": [128, 256], "workers": [1, 2]}
+BY_HAND: dict[str, list[Any]] = {
+    **{"local_crops": [1, 2], "temperature": [0.1, 0.2], "strength": [0.4, 0.6], "jpeg_quality": [90, 95]},
+    **{"fraction": [0.5, 1.0], "minimum_crop": [0.1, 0.6], "batch_size": [128, 256], "workers": [1, 2]},
+}
 
 
 @some.composite
@@ -109,7 +111,7 @@ def sound_studies(draw: some.DrawFn) -> dict[str, Any]:
     names = draw(some.lists(some.sampled_from(DEPENDENT), min_size=1, max_size=3, unique=True))
     grid: dict[Any, Any] = {"direction": draw(some.sampled_from([("real",), ("synthetic",), ("real", "mixed")]))}
     for name in names:
-        values = some.sampled_from(BY_HAND[name]) if name in BY_HAND else fitting(name)
+        values: some.SearchStrategy[Any] = some.sampled_from(BY_HAND[name]) if name in BY_HAND else fitting(name)
         grid[name] = draw(some.lists(values, min_size=1, max_size=3, unique=True))
     return {"name": "fuzz", "question": "?", "axes": grid, "figure": ("bars", names[0])}
 

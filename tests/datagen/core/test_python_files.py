@@ -96,6 +96,21 @@ def test_a_file_may_declare_dataclasses(tmp_path: Path) -> None:
     assert load_file(written(tmp_path, text), "study").X == 3
 
 
+LISTED = (
+    "from datagen.core.python_files import load_file; load_file('pocket', 'scale', 'scales');"
+    "print(load_file('layer_importance', 'study').__file__)"
+)
+
+
+def study_found_from(folder: Path, code: str) -> str:
+    """The file of the study that a process finds whose working directory, searched first, is a folder."""
+    environment = {"PYTHONPATH": str(ROOT), "PATH": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() or done.stderr
+
+
 @pytest.mark.parametrize("files", [[], ["__init__.py"], ["__init__.py", "layer_importance.py"]])
 def test_a_folder_called_experiments_in_the_working_directory_hides_nothing_and_is_not_run(
     files: list[str], tmp_path: Path
@@ -103,15 +118,15 @@ def test_a_folder_called_experiments_in_the_working_directory_hides_nothing_and_
     (tmp_path / "experiments").mkdir()
     for name in files:
         (tmp_path / "experiments" / name).write_text("raise SystemExit('the wrong file was run')")
-    code = (
-        "from datagen.core.python_files import load_file; load_file('pocket', 'scale', 'scales');"
-        "print(load_file('layer_importance', 'study').__file__)"
-    )
-    environment = {"PYTHONPATH": str(ROOT), "PATH": ""}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.stdout.strip() == str(EXPERIMENTS / "layer_importance.py"), done.stderr
+    assert study_found_from(tmp_path, LISTED) == str(EXPERIMENTS / "layer_importance.py")
+
+
+@pytest.mark.parametrize("name", ["experiments/__init__.py", "experiments.py"])
+def test_a_module_called_experiments_that_was_imported_before_hides_nothing(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("MINE = True")
+    code = f"import experiments; assert experiments.MINE; {LISTED}"
+    assert study_found_from(tmp_path, code) == str(EXPERIMENTS / "layer_importance.py")
 
 
 def test_what_ships_is_listed_by_name() -> None:
