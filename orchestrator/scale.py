@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from datagen.core.digests import file_digest
+from datagen.core.digests import NOT_THERE, file_digest
 from datagen.core.errors import InputError, said_of
 from datagen.core.identity import Allowed, shown
 from datagen.core.settings import Setting, Settings, plain_name, take
-from datagen.core.wording import number_words, percent_words
+from datagen.core.wording import differences, number_words, percent_words
 from datagen.datasets.shards import MANIFEST, read_manifest
 from datagen.datasets.spec import (
     DatasetSpec,
@@ -20,8 +20,8 @@ from datagen.datasets.spec import (
     RealDataset,
     StylizedDataset,
 )
-from datagen.recipes.recipe import DiffusionRecipe, StyleRecipe
-from datagen.recipes.settings import TEXT_TO_IMAGE, named_classes, settings_of_method
+from datagen.recipes.recipe import DiffusionRecipe, ImportedRecipe, StyleRecipe
+from datagen.recipes.settings import IMPORTED, TEXT_TO_IMAGE, named_classes, settings_of_method
 from orchestrator.papers import checked_data_set
 from orchestrator.settings import (
     DATA_CHOICES,
@@ -94,7 +94,8 @@ class Scale:
         summary: one sentence for readers of a report.
         classes: (class name, WordNet id) in label order; the prompts are made of them.
         images: folder with a data set in `train/` and one in `validation/`.
-        generators: how synthetic images are drawn, by name; "default" unless a study asks for another.
+        generators: how synthetic images are drawn, or where those are that exist, by name; "default" unless a study
+            asks for another.
         recipe: settings of `TrainingSpec`.
         rates: for cost estimates.
         style: how images are stylized, if they can be.
@@ -103,6 +104,8 @@ class Scale:
         import_hint: how to get the real images.
         published: the data set's name in the papers' tables, if it is one of theirs.
         generation: settings of all generated sets; they replace the generators' own.
+        classes_from_images: whether classes, and the scale's name, are those of the imported images, once they are
+            there.
 
     Raises:
         InputError: a setting is unknown or a value is not allowed, there is no default generator, or classes are none.
@@ -112,7 +115,7 @@ class Scale:
     summary: str
     classes: tuple[tuple[str, str], ...]
     images: Path
-    generators: Mapping[str, DiffusionRecipe]
+    generators: Mapping[str, DiffusionRecipe | ImportedRecipe]
     recipe: Mapping[str, Any]
     rates: Rates
     style: StyleRecipe | None = None
@@ -121,33 +124,76 @@ class Scale:
     import_hint: str = ""
     published: str | None = None
     generation: Mapping[str, Any] = field(default_factory=dict)
+    classes_from_images: bool = False
     _made: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         with said_of(f"The scale {self.name}" if isinstance(self.name, str) else "The scale"):
             take(self, _SCALE)
+            if self.classes_from_images:
+                self._take_classes()
             checked_data_set(self.published)
             for name, check in _PARTS.items():
                 with said_of(name):
                     object.__setattr__(self, name, check(getattr(self, name)))
 
+    def _take_classes(self) -> None:
+        folder = self.images / SPLITS[0]
+        if not (folder / MANIFEST).exists():
+            return
+        manifest = read_manifest(folder)
+        wordnet_ids = manifest.description.get("wordnet_ids") or [""] * len(manifest.class_names)
+        object.__setattr__(self, "classes", tuple(zip(manifest.class_names, wordnet_ids, strict=True)))
+        object.__setattr__(self, "name", plain_name(self.images.name.replace(" ", "_")))
+
     def with_settings(self, generation: Mapping[str, Any], recipe: Mapping[str, Any]) -> Scale:
-        """The same scale with some settings replaced."""
+        """The same scale with some settings replaced.
+
+        Raises:
+            InputError: a setting of generated images is given where all images exist already.
+        """
+        default = self.generators[DEFAULT_GENERATOR]
+        if generation and isinstance(default, ImportedRecipe):
+            key = next(iter(generation))
+            raise InputError(f"{key} cannot be chosen: the synthetic images in {default.folder} exist already.")
         return replace(self, generation={**self.generation, **generation}, recipe={**self.recipe, **recipe})
 
-    def with_folders(self, images: Path | None = None, generator: Path | None = None) -> Scale:
-        """The same scale with its real images, or the pipeline of its default generator, elsewhere."""
+    def with_folders(
+        self, images: Path | None = None, generator: Path | None = None, synthetic: Path | None = None
+    ) -> Scale:
+        """The same scale with some of its images elsewhere.
+
+        Args:
+            images: its real images, a folder with `train/` and `validation/`.
+            generator: the pipeline of its default generator.
+            synthetic: synthetic images that exist, in place of its default generator.
+
+        Raises:
+            InputError: a pipeline is given for images that exist.
+        """
         default = self.generators[DEFAULT_GENERATOR]
-        generators = {**self.generators, DEFAULT_GENERATOR: replace(default, pipeline=generator or default.pipeline)}
-        return replace(self, images=images or self.images, generators=generators)
+        if generator is not None and isinstance(default, ImportedRecipe):
+            raise InputError(
+                f"pipeline={generator} has no effect: the synthetic images in {default.folder} exist already."
+            )
+        if isinstance(default, DiffusionRecipe) and generator is not None:
+            default = replace(default, pipeline=generator)
+        if synthetic is not None:
+            hint = "Import them: python -m datagen.import_images --name NAME --train DIR."
+            default = ImportedRecipe(label=synthetic.name, folder=synthetic, hint=hint)
+        return replace(self, images=images or self.images, generators={**self.generators, DEFAULT_GENERATOR: default})
 
     def how_to_get(self, spec: DatasetSpec) -> str:
         """A sentence that says what is missing for a data set that mindgap cannot make yet, and how to get it."""
+        if isinstance(spec, RealDataset) and spec.synthetic:
+            there = [recipe for recipe in self.generators.values() if isinstance(recipe, ImportedRecipe)]
+            hint = next((recipe.hint for recipe in there if recipe.folder in (spec.folder, spec.folder.parent)), "")
+            return f"The synthetic images are not in {spec.folder}. {hint}".strip()
         if not isinstance(spec, DerivedDataset):
             return f"The real images are not in {self.images}. {self.import_hint}".strip()
         absent = next((folder for folder in spec.weights if not folder.is_dir()), spec.weights[0])
-        recipes = [recipe for recipe in self.generators.values() if absent in (recipe.pipeline, recipe.adapter)]
-        hint = recipes[0].hint if recipes else ""
+        drawing = [recipe for recipe in self.generators.values() if isinstance(recipe, DiffusionRecipe)]
+        hint = next((recipe.hint for recipe in drawing if absent in (recipe.pipeline, recipe.adapter)), "")
         if self.style and isinstance(spec, StylizedDataset):
             hint = self.style.hint
         kind = "style network or pictures" if isinstance(spec, StylizedDataset) else "diffusion pipeline"
@@ -162,6 +208,10 @@ class Scale:
         """Why a point cannot be asked in this scale, a phrase; None if it can."""
         if (generator := point.get("generator", DEFAULT_GENERATOR)) not in self.generators:
             return f"the scale {self.name} has no generator {generator!r}"
+        recipe = self.generators[generator]
+        chosen = [key for key in point if key in GENERATION_OF_POINT]
+        if isinstance(recipe, ImportedRecipe) and chosen:
+            return f"the images of {recipe.label} exist already, so their {chosen[0]} cannot be chosen"
         if point.get("stylized") and self.style is None:
             return f"the scale {self.name} does not say how to stylize"
         if point.get(START) == "pretrained" and self.pretrained is None:
@@ -257,8 +307,8 @@ class Scale:
         if not (folder / MANIFEST).exists():
             return RealDataset(**common, digest="not imported", rows=self.expected_images[split])
         manifest = read_manifest(folder)
-        if manifest.class_names != expected:
-            raise InputError(f"The classes of {folder} are not those of the scale {self.name}.")
+        if difference := differences(manifest.class_names, expected):
+            raise InputError(f"The classes of {folder} are not those of the scale {self.name}: it {difference}.")
         return RealDataset(**common, digest=manifest.digest, rows=manifest.rows)
 
     def _synthetic(self, choices: Mapping[str, Any]) -> DatasetSpec:
@@ -266,11 +316,16 @@ class Scale:
         settings = {key: value for key, value in choices.items() if key in GENERATION_OF_POINT}
         label = point_label({key: value for key, value in choices.items() if key in {"generator", *settings}})
         recipe = self.generators[name]
-        source = None if recipe.method == TEXT_TO_IMAGE else self.dataset(REAL)
+        source = None if recipe.method in (TEXT_TO_IMAGE, IMPORTED) else self.dataset(REAL)
         # What another of the scale's generators takes, such as an oracle's strength, is left aside.
         own = settings_of_method(recipe.method)
         given = {key: value for key, value in {**self.generation, **settings}.items() if key in own}
-        return recipe.spec(SYNTHETIC, self.classes, source, label=label, **given)
+        made = recipe.spec(SYNTHETIC, self.classes, source, label=label, **given)
+        if isinstance(made, RealDataset) and made.digest == self._real(REAL).digest != NOT_THERE:
+            raise InputError(
+                f"The synthetic images in {made.folder} are the real ones of {self.images}. Name another folder."
+            )
+        return made
 
 
 def point_label(values: Mapping[str, Any]) -> str:
@@ -289,16 +344,20 @@ def _word(key: str, value: Any) -> str:
 _SCALE = (
     *(Setting("name", str, meaning=plain_name), Setting("summary", str), Setting("images", Path)),
     *(Setting("rates", Rates), Setting("style", StyleRecipe | None), Setting("pretrained", Pretrained | None)),
-    *(Setting("import_hint", str), Setting("published", str | None)),
+    *(Setting("import_hint", str), Setting("published", str | None), Setting("classes_from_images", bool)),
 )
 
 
-def _checked_generators(generators: Any) -> dict[str, DiffusionRecipe]:
+def _checked_generators(generators: Any) -> dict[str, DiffusionRecipe | ImportedRecipe]:
     if not isinstance(generators, Mapping) or DEFAULT_GENERATOR not in generators:
         raise InputError(f"Generators are a dictionary with {DEFAULT_GENERATOR!r} in it, not {shown(generators)}.")
     for name, recipe in generators.items():
-        if not isinstance(name, str) or plain_name(name) != name or not isinstance(recipe, DiffusionRecipe):
-            raise InputError(f"A generator is a name with a DiffusionRecipe, not {shown(name)} with {shown(recipe)}.")
+        known = isinstance(recipe, DiffusionRecipe | ImportedRecipe)
+        if not isinstance(name, str) or plain_name(name) != name or not known:
+            raise InputError(
+                "A generator is a name with a DiffusionRecipe or an ImportedRecipe, not "
+                f"{shown(name)} with {shown(recipe)}."
+            )
     return dict(generators)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import os
@@ -23,6 +24,17 @@ class FoundFile(NamedTuple):
     name: str
     size: int
     changed_ns: int
+
+
+def read_text(path: Path) -> str:
+    """A text file's content: UTF-8, or UTF-16 with a byte-order mark as Windows writes it; the mark is dropped.
+
+    Raises:
+        OSError: the file cannot be read.
+        UnicodeDecodeError: it is no such text.
+    """
+    data = path.read_bytes()
+    return data.decode("utf-16" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig")
 
 
 def file_sha256(path: Path) -> str:

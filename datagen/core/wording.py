@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 NAMED_AT_MOST = 5
 """How many things an error names before it only counts."""
+LONGEST_REASON = 300
 
 
 def listed(names: Iterable[str]) -> str:
@@ -23,8 +25,11 @@ def counted(number: int, noun: str) -> str:
 
 
 def as_utf8(text: str) -> str:
-    """A file's name as text that Parquet can hold: bytes that are not UTF-8 become a replacement mark."""
-    return text.encode(errors="surrogateescape").decode(errors="replace")
+    """A file's name as text that Parquet can hold: bytes that are not UTF-8 become a replacement mark.
+
+    Letters are composed (NFC): macOS writes "é" as two characters where other systems write one.
+    """
+    return unicodedata.normalize("NFC", text.encode(errors="surrogateescape").decode(errors="replace"))
 
 
 def number_words(value: float) -> str:
@@ -48,3 +53,25 @@ def percent_words(share: float) -> str:
 def file_safe(title: str) -> str:
     """A title with nothing that a file name, a label or a URL would not take; arrows are written out."""
     return re.sub(r"[^\w.=+,-]+", "_", title.replace("->", "-to-"))
+
+
+def differences(found: Sequence[str], expected: Sequence[str]) -> str:
+    """How names in their order differ from those expected, as "lacks a and has b beside", or in their order.
+
+    Empty if they do not.
+    """
+    lacking = [name for name in expected if name not in set(found)]
+    further = [name for name in found if name not in set(expected)]
+    if lacking or further:
+        parts = [f"lacks {listed(lacking)}"] * bool(lacking) + [f"has {listed(further)} beside"] * bool(further)
+        return " and ".join(parts)
+    for place, (one, other) in enumerate(zip(found, expected, strict=False)):
+        if one != other:
+            return f"has the same in another order: number {place} is {one}, where {other} is expected"
+    return "" if len(found) == len(expected) else "has one twice"
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, in one line of at most 300 characters: the reason is often not in its first."""
+    text = " ".join(line.strip() for line in str(error).splitlines() if line.strip()) or type(error).__name__
+    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON].rstrip()} ..."

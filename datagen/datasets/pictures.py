@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from datagen.datasets.decoding import FORMATS, CorruptError, as_rgb, check_png, decoded_image, reason_of
 
+JPEG_FORMATS = ("JPEG", "MPO")
+"""As Pillow calls them: cameras append further pictures to a JPEG (MPO), which decoders pass over."""
+UPRIGHT, _ORIENTATION = 1, 0x0112
 TINY = 8
 """Pictures with a side below this many pixels are valid, but counted: they are seldom meant."""
 
@@ -24,10 +27,14 @@ class Picture:
     converted: bool
     resized: bool
     tiny: bool
+    turned: bool = False
 
 
 def checked_picture(data: bytes | None, resize: int | None = None) -> Picture:
     """Decodes a file's bytes, and encodes them anew where they are not plain or where `resize` asks for it.
+
+    An EXIF orientation is applied, so that what is stored is upright for every reader: a JPEG's pixels are encoded anew
+    at quality 95 without chroma subsampling, other formats as PNG.
 
     Args:
         data: the file's bytes, None if there is no such file.
@@ -41,15 +48,19 @@ def checked_picture(data: bytes | None, resize: int | None = None) -> Picture:
         image.load()
         short, tiny = min(image.size), min(image.size) < TINY
         smaller = resize is not None and short > resize
-        if plain and not smaller:
+        turned = _orientation(image) != UPRIGHT
+        if plain and not smaller and not turned:
             decoded_image(content)  # It is stored as it is: the decoder that training uses must take it, too.
             return Picture(content, False, False, tiny)
-        pixels = image.copy() if plain else as_rgb(image)
+        pixels = ImageOps.exif_transpose(image) if turned else image
+        pixels = pixels.copy() if plain else as_rgb(pixels)
+        lossy = plain and image.format in JPEG_FORMATS
     if resize is not None and smaller:
         width, height = (int(resize * side / short) for side in pixels.size)
         resized = pixels.resize((width, height), Image.Resampling.BICUBIC)
-        return Picture(_encoded(resized, "jpeg", quality=95), not plain, True, tiny)
-    return Picture(_encoded(pixels, "png"), True, False, tiny)
+        return Picture(_encoded(resized, "jpeg", quality=95), not plain, True, tiny, turned)
+    encoded = _encoded(pixels, "jpeg", quality=95, subsampling=0) if lossy else _encoded(pixels, "png")
+    return Picture(encoded, not plain, False, tiny, turned)
 
 
 def rgb_picture(data: bytes | None, enough: int | None = None) -> Image.Image:
@@ -89,10 +100,21 @@ def _opened(data: bytes | None) -> Iterator[tuple[Image.Image, bytes]]:
 
 
 def _is_plain(image: Image.Image, data: bytes) -> bool:
-    if image.mode not in ("RGB", "L") or getattr(image, "n_frames", 1) > 1:
+    if image.mode not in ("RGB", "L"):
         return False
+    if image.format in JPEG_FORMATS:
+        return True
     # PIL shows a PNG of 16 bits a channel as 8-bit RGB; its header (byte 24: bits a channel) tells.
-    return image.format == "JPEG" or (image.format == "PNG" and data[24] == 8 and "transparency" not in image.info)
+    still = getattr(image, "n_frames", 1) == 1
+    return image.format == "PNG" and still and data[24] == 8 and "transparency" not in image.info
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = image.getexif().get(_ORIENTATION, UPRIGHT)
+    except Exception:  # Damaged metadata raises nearly anything, and says nothing.
+        return UPRIGHT
+    return value if value in range(2, 9) else UPRIGHT
 
 
 def _encoded(image: Image.Image, image_format: str, **options: int) -> bytes:

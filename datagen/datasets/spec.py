@@ -47,12 +47,16 @@ class DatasetSpec(Spec, ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class RealDataset(DatasetSpec):
-    """Images that exist already, in the folder `folder`; `digest` is its manifest's digest (64 hexadecimal digits)."""
+    """Images that exist already, in the folder `folder`; `digest` is its manifest's digest (64 hexadecimal digits).
+
+    They are photographs, or `synthetic` where a model drew them before they were imported.
+    """
 
     split: str = identity(choices=("train", "validation"))
     digest: str = identity()
     rows: int = identity(minimum=1)
     folder: Path = runtime()
+    synthetic: bool = runtime(False, help="whether a model drew them, elsewhere")
 
     @property
     def images(self) -> int:

@@ -11,6 +11,7 @@ from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
 from datagen.core.errors import InputError
+from datagen.core.wording import one_line
 from datagen.datasets.spec import DiffusionDataset, OracleDataset
 from datagen.generation.pipeline_folders import adapter_file, check_weights, weights_variant
 from datagen.generation.variants import keep_in_float8
@@ -61,8 +62,9 @@ def load_pipeline(spec: DiffusionDataset, device: torch.device) -> Any:
     except InputError:
         raise
     except Exception as error:  # damaged files raise nearly anything, safetensors' own errors included
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(f"The diffusion pipeline in {spec.pipeline_folder} cannot be loaded: {reason}") from error
+        raise InputError(
+            f"The diffusion pipeline in {spec.pipeline_folder} cannot be loaded: {one_line(error)}"
+        ) from error
     if spec.scheduler != "pipeline":
         pipeline.scheduler = getattr(diffusers, _SCHEDULERS[spec.scheduler]).from_config(pipeline.scheduler.config)
     _check_settings(spec, pipeline)
@@ -122,8 +124,7 @@ def _fuse_adapter(pipeline: Any, spec: DiffusionDataset) -> None:
         pipeline.fuse_lora()
         pipeline.unload_lora_weights()  # Fused: what is left would only cost time.
     except Exception as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(f"The LoRA {path} cannot be used with {spec.pipeline_folder}: {reason}") from error
+        raise InputError(f"The LoRA {path} cannot be used with {spec.pipeline_folder}: {one_line(error)}") from error
 
 
 def _check_settings(spec: DiffusionDataset, pipeline: Any) -> None:

@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+import unicodedata
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from datagen.core.errors import InputError
-from datagen.core.files import SUFFIXES, FoundFile, picture_files
-from datagen.core.wording import counted, listed
-from datagen.recipes.class_lists import ImageClass, class_folders, folder_key
+from datagen.core.files import FoundFile, read_text
+from datagen.core.wording import as_utf8, counted, listed
+from datagen.importing.parquet import ParquetImages
+from datagen.importing.scan import Found, check_class_folders, is_picture, scan_beside, scan_folder
+from datagen.recipes.class_lists import class_folders
 
 PETS_SPLITS = {"train": "trainval.txt", "validation": "test.txt"}
 """The annotation file of each split, as the authors divided the pictures."""
+COMPOSITIONS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
 SYNSET = re.compile(r"n\d{8}")
 
 
@@ -29,15 +34,9 @@ class PictureList:
     file: Path
     classes: dict[str, list[str]]
 
-    def only(self, name: str, classes: Iterable[ImageClass]) -> PictureList:
-        """Without the classes that the data set `name` does not have."""
-        wanted = {folder_key(name, item.folder) for item in classes}
-        kept = {key: files for key, files in self.classes.items() if folder_key(name, key) in wanted}
-        return PictureList(self.folder, self.file, kept)
 
-
-Pictures = Path | PictureList
-"""Where a split's pictures are: a folder of class folders, or a folder with a list."""
+Pictures = Path | PictureList | ParquetImages
+"""Where a split's pictures are: a folder of class folders, a folder with a list, or Parquet files."""
 
 
 def root_of(pictures: Pictures) -> Path:
@@ -49,13 +48,19 @@ def classes_of(pictures: Pictures) -> list[str]:
     """The classes of a split, sorted, as its folders or its list spell them.
 
     Raises:
-        InputError: the folder cannot be read or has no class folders.
+        InputError: the folder cannot be read, has no class folders, or has two that are one.
     """
-    return class_folders(pictures) if isinstance(pictures, Path) else sorted(pictures.classes)
+    if isinstance(pictures, ParquetImages):
+        return pictures.class_names
+    if not isinstance(pictures, Path):
+        return sorted(pictures.classes)
+    folders = class_folders(pictures)
+    check_class_folders(pictures, folders)
+    return folders
 
 
-def files_of(pictures: Pictures, class_name: str) -> tuple[list[tuple[str, FoundFile]], int]:
-    """The pictures of a class, each with its path below `root_of`, sorted, and the number of other files there.
+def files_of(pictures: Path | PictureList, class_name: str) -> tuple[list[tuple[str, FoundFile]], Found]:
+    """The pictures of a class, each with its path below `root_of`, sorted, and what else its folder holds.
 
     A listed picture that is not there has size -1, so that it will be named.
 
@@ -63,20 +68,32 @@ def files_of(pictures: Pictures, class_name: str) -> tuple[list[tuple[str, Found
         InputError: a folder cannot be read.
     """
     if isinstance(pictures, Path):
-        files, others = picture_files(pictures / class_name)
-        return [(f"{class_name}/{file.name}", file) for file in files], others
-    found = [_found(pictures.folder, name) for name in sorted(pictures.classes[class_name])]
-    return [(file.name, file) for file in found], 0
+        found = scan_folder(pictures / class_name)
+        return [(f"{class_name}/{file.name}", file) for file in found.files], found
+    files = [_found(pictures.folder, name) for name in sorted(pictures.classes[class_name])]
+    return [(file.name, file) for file in files], Found()
+
+
+def beside(pictures: Path | PictureList) -> Counter[str]:
+    """How many files of each ending lie beside class folders, and so have no class.
+
+    Raises:
+        InputError: a folder cannot be read.
+    """
+    return scan_beside(pictures) if isinstance(pictures, Path) else Counter()
 
 
 def _found(folder: Path, name: str) -> FoundFile:
-    try:
-        state = os.stat(folder / name)
-    except FileNotFoundError:
-        return FoundFile(name, -1, 0)
-    except OSError as error:
-        raise InputError(f"Cannot read {folder / name}: {error.strerror}.") from error
-    return FoundFile(name, state.st_size, state.st_mtime_ns)
+    # A list may compose its letters otherwise than the disk that the pictures were unpacked on.
+    for spelled in dict.fromkeys((name, *(unicodedata.normalize(form, name) for form in COMPOSITIONS))):
+        try:
+            state = os.stat(folder / spelled)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise InputError(f"Cannot read {folder / name}: {error.strerror}.") from error
+        return FoundFile(spelled, state.st_size, state.st_mtime_ns)
+    return FoundFile(name, -1, 0)
 
 
 def oxford_pets_lists(folder: Path) -> dict[str, PictureList]:
@@ -117,7 +134,7 @@ def labelled_list(folder: Path, labels: Path) -> PictureList:
     lines = _lines(labels, "Name the file that says the class of each picture.")
     if not folder.is_dir():
         raise InputError(f"There is no folder {folder}. Name the one that holds the pictures.")
-    pictures = [file.name for file in picture_files(folder)[0]]
+    pictures = [file.name for file in scan_folder(folder).files]
     if all(SYNSET.fullmatch(line) for line in lines):
         if len(lines) != len(pictures):
             raise InputError(
@@ -125,14 +142,14 @@ def labelled_list(folder: Path, labels: Path) -> PictureList:
                 " Give a list with the pictures' names, or complete the folder."
             )
         return _grouped(folder, labels, list(zip(pictures, lines, strict=True)))
-    by_stem = {_stem(name): name for name in pictures}
+    by_stem = {as_utf8(_stem(name)): name for name in pictures}
     pairs = []
     for number, line in enumerate(lines, 1):
         match = re.match(r"([^\s,]+)[\s,]+(n\d{8})\b", line)
         if match is None and number > 1:
             raise InputError(f"{labels}, line {number} has no picture and WordNet id (n and 8 digits): {line[:60]!r}.")
         if match is not None:
-            pairs.append((by_stem.get(_stem(match[1]), match[1]), match[2]))
+            pairs.append((by_stem.get(as_utf8(_stem(match[1])), match[1]), match[2]))
     return _grouped(folder, labels, pairs)
 
 
@@ -158,7 +175,7 @@ def _checked(pictures: PictureList) -> PictureList:
 def _lines(path: Path, advice: str) -> list[str]:
     """The lines of a text file that are neither empty nor a comment."""
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in read_text(path).splitlines()]
     except FileNotFoundError:
         raise InputError(f"There is no file {path}. {advice}") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -168,4 +185,4 @@ def _lines(path: Path, advice: str) -> list[str]:
 
 def _stem(name: str) -> str:
     stem, dot, ending = name.rpartition(".")
-    return stem if dot and f".{ending.lower()}" in SUFFIXES else name
+    return stem if dot and is_picture(f".{ending}") else name

@@ -69,7 +69,7 @@ def class_folders(root: Path) -> list[str]:
 
 def classes_found(folders: Sequence[str]) -> tuple[ImageClass, ...]:
     """The classes of a data set without a list: the folders are the classes, in the order given."""
-    return tuple(ImageClass(folder, as_utf8(folder), "") for folder in folders)
+    return tuple(ImageClass(as_utf8(folder), as_utf8(folder), "") for folder in folders)
 
 
 def match_folders(root: Path, folders: Sequence[str], name: str, classes: Sequence[ImageClass]) -> list[str]:
@@ -102,8 +102,24 @@ def match_folders(root: Path, folders: Sequence[str], name: str, classes: Sequen
 
 def folder_key(name: str, folder: str) -> str:
     """What two spellings of a class's folder have in common, in a data set called `name`."""
-    return _loosely(folder) if name in CLASS_LISTS else folder
+    return _loosely(folder) if name in CLASS_LISTS else as_utf8(folder)
 
 
 def _loosely(text: str) -> str:
     return " ".join(text.replace("_", " ").replace("-", " ").split()).casefold()
+
+
+def named_folders(names: Sequence[str], classes: Sequence[ImageClass]) -> dict[str, str]:
+    """What a class list calls the folder of each class that goes by one of `names` elsewhere.
+
+    A name may be the folder's, the class's, its WordNet id, or several lemmas of the synset with commas between, as
+    ImageNet's labels are written. It stays as it is where the list has no such class.
+    """
+    known = {_loosely(text): c.folder for c in classes for text in (c.name, c.wordnet_id, c.folder) if text}
+    folders = {item.folder for item in classes}
+
+    def folder_of(name: str) -> str:
+        spellings = [_loosely(text) for text in (name, *name.split(","))]
+        return name if name in folders else next((known[text] for text in spellings if text in known), name)
+
+    return {name: folder_of(name) for name in names}

@@ -18,6 +18,7 @@ from datagen.core.hub import local_folder
 from datagen.core.identity import Allowed, Spec
 from datagen.core.python_files import load_file, shipped_names
 from datagen.core.settings import Setting, Settings, split_assignment, unknown_key
+from datagen.core.wording import differences
 from datagen.datasets.shards import MANIFEST, read_manifest
 from datagen.datasets.spec import (
     DatasetSpec,
@@ -148,8 +149,10 @@ def source_spec(file: RecipeFile) -> DatasetSpec:
     if not (folder / MANIFEST).is_file():
         return RealDataset(**common, split="train", digest="not imported", rows=file.source_images)
     manifest = read_manifest(folder)
-    if manifest.class_names != names:
-        raise InputError(f"The classes of {folder} are not those of {file.name}. Choose another source.")
+    if difference := differences(manifest.class_names, names):
+        raise InputError(
+            f"The classes of {folder} are not those of {file.name}: it {difference}. Choose another source."
+        )
     return RealDataset(**common, split=manifest.split, digest=manifest.digest, rows=manifest.rows)
 
 

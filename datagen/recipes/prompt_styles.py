@@ -7,14 +7,16 @@ and the attributes of Popp et al. that Fine-Tuning Role used for pets (section 3
 from __future__ import annotations
 
 import csv
+import io
 import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from datagen.core.errors import InputError
+from datagen.core.files import read_text
 from datagen.core.identity import derived_seed
-from datagen.core.wording import listed
+from datagen.core.wording import as_utf8, listed
 from datagen.recipes.wordnet import FOLDER_VARIABLE, definition, hypernym
 
 STYLES = ("c", "c, d_c", "c, h_c", "c, h_c inside b", "a photo of a c", "pet attributes", "no prompt")
@@ -97,7 +99,7 @@ def read_scenes(path: Path | None = None) -> list[str]:
             "scene a line, for example categories_places365.txt of Places365."
         )
     try:
-        lines = [line.strip() for line in named.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in read_text(named).splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"The list of scenes {named} cannot be read: {error}.") from error
     scenes = [re.sub(r"^/[a-z]/", "", re.sub(r"\s+\d+$", "", line)) for line in lines]
@@ -119,18 +121,17 @@ def _scene_prompts(classes: Sequence[tuple[str, str]]) -> tuple[tuple[str, ...],
 
 
 def _prompts_from_file(path: Path, class_names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    prompts: dict[str, list[str]] = {name: [] for name in class_names}
+    prompts: dict[str, list[str]] = {as_utf8(name): [] for name in class_names}
     others: list[str] = []
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            if not {"class", "prompt"} <= set(reader.fieldnames or ()):
-                raise InputError(f"{path} must have the columns class and prompt; it has {reader.fieldnames}.")
-            for row in reader:
-                name, prompt = (row["class"] or "").strip(), (row["prompt"] or "").strip()
-                if not prompt:
-                    raise InputError(f"{path}, line {reader.line_num}: {name or 'a class'} has an empty prompt.")
-                prompts.get(name, others).append(prompt if name in prompts else name)
+        reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
+        if not {"class", "prompt"} <= set(reader.fieldnames or ()):
+            raise InputError(f"{path} must have the columns class and prompt; it has {reader.fieldnames}.")
+        for row in reader:
+            name, prompt = as_utf8((row["class"] or "").strip()), (row["prompt"] or "").strip()
+            if not prompt:
+                raise InputError(f"{path}, line {reader.line_num}: {name or 'a class'} has an empty prompt.")
+            prompts.get(name, others).append(prompt if name in prompts else name)
     except FileNotFoundError:
         raise InputError(f"There is no file {path}. Name a CSV file with the columns class and prompt.") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:

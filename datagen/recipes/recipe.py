@@ -9,30 +9,38 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from datagen.core.digests import NOT_THERE, files_digest
 from datagen.core.errors import InputError, said_of
 from datagen.core.identity import Allowed, shown
 from datagen.core.settings import Setting, take
+from datagen.core.wording import differences
 from datagen.datasets.rates import Rate
+from datagen.datasets.shards import MANIFEST, read_manifest
 from datagen.datasets.spec import (
     DatasetSpec,
     DerivedDataset,
     DiffusionDataset,
     GeneratedDataset,
     OracleDataset,
+    RealDataset,
     StylizedDataset,
 )
 from datagen.recipes.prompt_styles import class_prompts
-from datagen.recipes.settings import METHODS, PROMPT_STYLE, STYLED, TEXT_TO_IMAGE, settings_of_method
+from datagen.recipes.settings import IMPORTED, METHODS, PROMPT_STYLE, STYLED, TEXT_TO_IMAGE, settings_of_method
 
+SPLIT = "train"
 _DEFAULTS = {known.name: known.default for known in fields(DerivedDataset)}
 _HINT_AND_RATE = (Setting("hint", str), Setting("rate", Rate | None))
 _DIFFUSION = (
     *(Setting("label", str), Setting("method", str, Allowed(choices=METHODS))),
     *(Setting("pipeline", Path), Setting("adapter", Path | None)),
     *(PROMPT_STYLE, Setting("prompts_file", Path | None), *_HINT_AND_RATE),
+)
+_IMPORTED = (
+    *(Setting("label", str), Setting("folder", Path), Setting("hint", str)),
+    Setting("expected_images", int, Allowed(minimum=1)),
 )
 _STYLE = (Setting("network", Path), Setting("styles", Path), *_HINT_AND_RATE)
 
@@ -112,6 +120,68 @@ class DiffusionRecipe:
             raise InputError(f"{self.label} draws an image for each of another set; name the set of source images.")
         values.pop("images_per_class", None)  # As many as the source has.
         return OracleDataset(**files, **values, source=source, method=self.method)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportedRecipe:
+    """A set of synthetic images that exist already, wherever they come from: imported, or made by another recipe.
+
+    Attributes:
+        label: their generator's name for readers, for example "FLUX.1-dev".
+        folder: a data set with a manifest, or what `datagen.import_images` has written, with the set in `train/`.
+        hint: how to get it, a sentence.
+        expected_images: how many there will be, for a plan before they are imported.
+
+    Raises:
+        InputError: a value is not allowed.
+    """
+
+    method: ClassVar[str] = IMPORTED
+
+    label: str
+    folder: Path
+    hint: str = ""
+    expected_images: int = 1
+
+    def __post_init__(self) -> None:
+        with said_of(f"The recipe {shown(self.label)}"):
+            take(self, _IMPORTED)
+
+    def spec(
+        self, name: str, classes: Sequence[tuple[str, str]], source: DatasetSpec | None = None, label: str = ""
+    ) -> RealDataset:
+        """The set's spec.
+
+        Args:
+            name: of the set, in tables.
+            classes: (class name, WordNet id) in label order.
+            source: is not needed.
+            label: what tells it from others of that name.
+
+        Raises:
+            InputError: the set has other classes; the sentence says which.
+        """
+        folder = self.folder if (self.folder / MANIFEST).exists() else self.folder / SPLIT
+        names = tuple(class_name for class_name, _ in classes)
+        digest, images = NOT_THERE, self.expected_images
+        if (folder / MANIFEST).exists():
+            manifest = read_manifest(folder)
+            digest, images = manifest.digest, manifest.rows
+            if difference := differences(manifest.class_names, names):
+                raise InputError(
+                    f"The classes of the synthetic images in {folder} are not those of the real ones: it {difference}. "
+                    "Import them with the same class folders."
+                )
+        return RealDataset(
+            name=name,
+            label=label,
+            class_names=names,
+            split=SPLIT,
+            digest=digest,
+            rows=images,
+            folder=folder,
+            synthetic=True,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,8 @@ PROMPT_STYLE = Setting("prompt_style", str, Allowed(choices=STYLES), "how prompt
 _DRAWN = settings_of([GeneratedDataset], without=_FILLED_IN)
 _ORACLE = settings_of([OracleDataset], without=_FILLED_IN)
 TEXT_TO_IMAGE = "text_to_image"
+IMPORTED = "imported"
+"""The method of images that exist already."""
 METHODS = (TEXT_TO_IMAGE, "unclip", "image_to_image")
 
 STYLED = settings_of([StylizedDataset], without=_FILLED_IN)
@@ -35,6 +37,8 @@ def settings_of_method(method: str) -> Settings:
     Any may say `images_per_class`, so that recipes can share settings; sets that are drawn for another set's images
     have as many as that.
     """
+    if method == IMPORTED:
+        return Settings({})
     own = _DRAWN if method == TEXT_TO_IMAGE else _ORACLE
     return Settings({"images_per_class": _DRAWN["images_per_class"], **own, PROMPT_STYLE.key: PROMPT_STYLE})
 

@@ -18,8 +18,8 @@ from orchestrator.settings import CHOICES, DIRECTION, POINT, TRAINING
 from orchestrator.study import Study
 from trainables.input.mixing_pictures import digest_of
 
-FOLDERS = {"images": "images", "pipeline": "generator"}
-"""Keys that point a scale to where its real images or its generator's pipeline are."""
+FOLDERS = {"images": "images", "pipeline": "generator", "synthetic": "synthetic"}
+"""Keys that point a scale to where its real images, its generator's pipeline, or synthetic images that exist are."""
 MIXING_PICTURES = "mixing_pictures"
 _ONLY_IN_FILES = {"layers", "mixing_folder", MIXING_PICTURES}
 _FOLDER_SETTINGS = {key: Setting(key, Path) for key in (*FOLDERS, MIXING_PICTURES)}

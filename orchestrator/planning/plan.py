@@ -18,6 +18,7 @@ from datagen.datasets.spec import (
     RealDataset,
     StylizedDataset,
 )
+from datagen.generation.pipeline_folders import check_weights
 from orchestrator.planning.balance import balanced
 from orchestrator.planning.cost import cohort_seconds, making_seconds
 from orchestrator.planning.same_trainings import refuse_idle_axes, repetitions
@@ -262,8 +263,18 @@ def _missing_input(spec: Spec, existing: frozenset[str], scale: Scale) -> str | 
     if isinstance(spec, DiffusionDataset) and not (spec.pipeline_folder / "model_index.json").is_file():
         return scale.how_to_get(spec)
     if isinstance(spec, DerivedDataset) and all(folder.is_dir() for folder in spec.weights):
-        return None
+        return _unfit_weights(spec)
     return scale.how_to_get(spec)
+
+
+def _unfit_weights(spec: DerivedDataset) -> str | None:
+    """Why weights that are there cannot make a set, as far as their folders tell; None if they can."""
+    try:
+        if isinstance(spec, DiffusionDataset):
+            check_weights(spec)
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def stored_needs(spec: Spec) -> list[Spec]:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from datagen.core.wording import number_words, share_words
 from datagen.datasets.spec import DatasetSpec, DiffusionDataset, MixedDataset, RealDataset, StylizedDataset
+from datagen.recipes.recipe import ImportedRecipe
 from orchestrator.claims.statistics import Array, holm, interval, paired_differences
 from orchestrator.planning.plan import Plan
 from orchestrator.reporting.published import published_rows
@@ -78,7 +79,7 @@ def trial_table(plan: Plan, models: Mapping[str, StoredModel]) -> pd.DataFrame:
 def real_images(spec: TrainingSpec) -> int:
     """How many real images a training and its base have seen, as such, stylized, or as prompts of a generator."""
     own = 0
-    if any(isinstance(part, RealDataset) for part in _parts(spec.train)):
+    if any(isinstance(part, RealDataset) and not part.synthetic for part in _parts(spec.train)):
         own = round(spec.train_images * (spec.train.share if isinstance(spec.train, MixedDataset) else 1))
     return max(own, real_images(spec.source) if spec.source else 0)
 
@@ -121,7 +122,7 @@ def _value(trial: Trial, name: str, scale: Scale) -> Any:
     if name == "generator":
         return DEFAULT_GENERATOR
     if name == "prompt_style":
-        return scale.generation.get(name, scale.generators[DEFAULT_GENERATOR].prompt_style)
+        return scale.generation.get(name, getattr(scale.generators[DEFAULT_GENERATOR], name, None))
     return getattr(drawn, name, None)
 
 
@@ -152,11 +153,10 @@ def _is_plain(scale: Scale, name: str, value: Any) -> bool:
     plain = {START: STARTS[0], "stylized": False, "generator": DEFAULT_GENERATOR, "real_share": None}
     if name in plain:
         return value is None or bool(value == plain[name])
-    generator = scale.generators.get(DEFAULT_GENERATOR)
-    usual = {
-        **({"prompt_style": generator.prompt_style, **generator.settings} if generator else {}),
-        **scale.generation,
-    }
+    generator = scale.generators[DEFAULT_GENERATOR]
+    usual = dict(scale.generation)
+    if not isinstance(generator, ImportedRecipe):
+        usual = {"prompt_style": generator.prompt_style, **generator.settings, **usual}
     return value is None or name not in usual or bool(value == usual[name])
 
 

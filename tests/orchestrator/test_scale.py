@@ -38,7 +38,10 @@ RECIPE = POCKET.generators["default"]
         ({"classes": "boot"}, "classes: Classes are pairs of class name and WordNet id"),
         ({"generators": {}}, "generators: Generators are a dictionary with 'default' in it, not {}."),
         ({"generators": {"default": RECIPE, "two words": RECIPE}}, "generators: A name is of letters"),
-        ({"generators": {"default": "sd14"}}, "generators: A generator is a name with a DiffusionRecipe"),
+        (
+            {"generators": {"default": "sd14"}},
+            "generators: A generator is a name with a DiffusionRecipe or an ImportedRecipe",
+        ),
         ({"expected_images": {"train": 1}}, "expected_images: It does not say how many images validation has."),
         (
             {"expected_images": {"training": 1}},

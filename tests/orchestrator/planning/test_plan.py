@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from datagen.core.errors import InputError
 from datagen.core.terminal import plain_console
+from datagen.datasets.shards import publish_dataset
 from orchestrator.cli.options import Options
 from orchestrator.cli.overrides import apply_overrides
 from orchestrator.cli.plan_view import plan_document
@@ -205,3 +207,21 @@ def test_sharing_is_priced_as_counted_by_hand(store: Store) -> None:
     apart = sum(cohort_seconds([member], rates) for member in members)
     assert 3 * together / whole == pytest.approx(25.75, rel=0.1)
     assert 3 * apart / whole == pytest.approx(33.5, rel=0.1)
+
+
+def test_real_images_of_other_classes_are_refused_and_told_apart(tmp_path: Path) -> None:
+    names = [name for name, _ in SCALE.classes]
+    publish_dataset(
+        tmp_path / "train", [[]], split="train", class_names=[names[1], names[0], *names[2:]], description={}
+    )
+    scale = SCALE.with_folders(images=tmp_path)
+    with pytest.raises(InputError, match=rf"are not those of the scale pocket: it has the same .* 0 is {names[1]}, "):
+        scale.dataset("real")
+
+
+def test_a_pipeline_that_cannot_draw_the_set_is_refused_before_anything_runs(store: Store, tmp_path: Path) -> None:
+    shutil.copytree(SCALE.generators["default"].pipeline, tmp_path / "other")
+    index = json.loads((tmp_path / "other/model_index.json").read_text())
+    (tmp_path / "other/model_index.json").write_text(json.dumps({**index, "_class_name": "AudioLDMPipeline"}))
+    plan = make_plan(STUDY, SCALE.with_folders(generator=tmp_path / "other"), 1, store)
+    assert any("is a AudioLDMPipeline, but" in sentence for sentence in plan.missing_inputs)
