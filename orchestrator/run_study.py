@@ -8,7 +8,7 @@ import json
 import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -157,6 +157,7 @@ def _run_missing(run: StudyRun, tracker: Tracker) -> Outcome:
     with console.status("Starting Ray") if console.is_terminal else _line(console, "Starting Ray"):
         prepare(address)
         from orchestrator.execution.tune import join_cluster, run_plan
+        from orchestrator.execution.watch import PATIENCE
 
         cluster = join_cluster(
             address, options.gpus_per_worker, options.cpus_per_worker or 0.0, dashboard=options.dashboard
@@ -171,8 +172,17 @@ def _run_missing(run: StudyRun, tracker: Tracker) -> Outcome:
     search = SearchRun(plan, store, functools.partial(_top1, store)) if plan.study.search else None
     with Progress(tasks, console) as progress, StatusFile(plan, store) as status:
         watchers: list[Watcher] = [progress, tracker, status]
-        fast, started = options.fail_fast, time.monotonic()
-        outcome = run_plan(tasks, store, cluster, watchers, fail_fast=fast, on_stop=say_stopping, search=search)
+        started = time.monotonic()
+        outcome = run_plan(
+            tasks,
+            store,
+            cluster,
+            watchers,
+            fail_fast=options.fail_fast,
+            on_stop=say_stopping,
+            search=search,
+            patience=replace(PATIENCE, limit=60 * options.stall_minutes),
+        )
     if not (outcome.failed or outcome.retries or outcome.splits or outcome.interrupted or search):
         note_speed(plan.scale, store, outcome.done, cluster.slots, started - began, time.monotonic() - started)
     return outcome

@@ -1,6 +1,7 @@
 """The command: python -m orchestrator.sweep STUDY [key=value ...]. Plans, runs what is missing, and reports.
 
-Exit codes: 0 all done; 1 some trials failed, the others finished; 2 wrong usage or input; 130 interrupted, resumable.
+Exit codes: 0 all done; 1 some trials failed, the others finished; 2 wrong usage or input; 3 Ray has died; 130
+interrupted. After 3 and 130 the same command goes on.
 """
 
 from __future__ import annotations

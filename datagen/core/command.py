@@ -1,18 +1,20 @@
 """What all commands share: how a mistake or a failure becomes one sentence and an exit code.
 
-0: done. 1: some work failed, what is done is kept. 2: wrong usage or input. 130: interrupted.
+0: done. 1: some work failed, what is done is kept. 2: wrong usage or input. 3: Ray, or its last machine, has died; what
+is done is kept. 130: interrupted.
 """
 
 from __future__ import annotations
 
 import functools
+import os
 import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from datagen.core.errors import InputError, UnfinishedError
+from datagen.core.errors import ClusterLostError, InputError, UnfinishedError
 from datagen.core.terminal import console_for_errors, lasting_streams
 
 UNFINISHED, WRONG_INPUT, INTERRUPTED = 1, 2, 130
@@ -43,6 +45,10 @@ def errors_in_a_sentence(command: Callable[Parameters, Result]) -> Callable[Para
                 code = WRONG_INPUT
             except UnfinishedError as error:
                 sentence, code = f"{error}. The same command tries again, and keeps what is done.", UNFINISHED
+            except ClusterLostError as error:
+                console_for_errors().print(f"Error: {error.sentence}", style="red")
+                # Ray's own end would wait for what is no more, and end the process with words and a code of its own.
+                os._exit(ClusterLostError.EXIT_CODE)
             except KeyboardInterrupt:
                 sentence, code = "", INTERRUPTED
             if code == INTERRUPTED:

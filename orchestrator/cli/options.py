@@ -26,6 +26,13 @@ _OPTIONS = (
     click.option("--only", metavar="EXPR", help="Run these trials only, for example 'N >= 14 and seed == 0'."),
     click.option("--force", metavar="TRIAL", multiple=True, help="Run a trial again that is done or has failed."),
     click.option("--fail-fast", is_flag=True, help="Stop at the first failure."),
+    click.option(
+        *("--stall-limit", "stall_minutes"),
+        default=30.0,
+        show_default=True,
+        type=click.FloatRange(0),
+        help="Minutes without progress (and ten times what is usual) until a task is started anew; 0: never.",
+    ),
     click.option("--address", help="Join a running Ray cluster, for example auto or ray://host:10001."),
     click.option("--dashboard/--no-dashboard", default=True, show_default=True, help="Of a cluster that starts here."),
     click.option("--gpus-per-worker", default=1.0, show_default=True, type=click.FloatRange(0, 64, min_open=True)),
@@ -51,6 +58,7 @@ class Options:
     only: str | None = None
     force: tuple[str, ...] = ()
     fail_fast: bool = False
+    stall_minutes: float = 30.0
     address: str | None = None
     dashboard: bool = True
     gpus_per_worker: float = 1.0

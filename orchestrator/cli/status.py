@@ -59,6 +59,9 @@ class StatusFile:
                 self._failed[fingerprint] = reason
         self._write()
 
+    def task_silent(self, task: Task, sentence: str) -> None:
+        """The last epochs stay: it may go on."""
+
     def task_retried(self, task: Task, reason: str, pause: float) -> None:
         """The last epochs stay: the task goes on from them."""
 

@@ -14,6 +14,22 @@ class ImagesDrawn:
     total: int
 
 
+@dataclass(frozen=True)
+class WorkerStarted:
+    """Where a task runs: the first thing that its process says.
+
+    `node` is Ray's name of the machine (hexadecimal), `log` the name of the task's log in the store.
+    """
+
+    host: str
+    pid: int
+    node: str
+    log: str
+
+    def __str__(self) -> str:
+        return f"worker on {self.host}, process {self.pid}"
+
+
 class FailureKind(StrEnum):
     """Why a task failed, by what helps."""
 

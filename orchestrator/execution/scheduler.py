@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from orchestrator.execution.messages import FailureKind, TaskFailed
+from orchestrator.execution.messages import FailureKind, TaskFailed, WorkerStarted
 from orchestrator.planning.plan import Task, cohort_title
 from orchestrator.planning.search import DONE, FAILED, STOPPED, SearchRun
 from trainables.partition import branch_layers, partition
@@ -50,6 +50,9 @@ class Watcher(Protocol):
 
     def task_stopped(self, task: Task, epoch: int) -> None:
         """A search has stopped `task` after an epoch, because others did better."""
+
+    def task_silent(self, task: Task, sentence: str) -> None:
+        """`task` has not reported for long; the sentence says for how long, and who it is."""
 
     def task_ended(self, task: Task, failure: str | None) -> None:
         """`task` is done, or has failed for the reason given."""
@@ -90,12 +93,15 @@ class _Entry:
     """A work on the scheduler.
 
     Attributes:
-        work: the task.
+        task: what is to be done.
         priority: seconds of the longest chain of tasks that begins with it.
         losses: how often it was lost without progress.
         furthest: how far it came, epochs or images.
         not_before: when it may start again, by the monotonic clock.
         missing: what it needs and nobody has made yet.
+        place: where it runs, once its process has said so.
+        heard: when it was last heard of, by the monotonic clock.
+        longest: the longest that it was silent between two reports of progress, seconds.
     """
 
     task: Task
@@ -104,6 +110,22 @@ class _Entry:
     furthest: float = 0.0
     not_before: float = 0.0
     missing: set[str] = field(default_factory=set)
+    place: WorkerStarted | None = None
+    heard: float = 0.0
+    longest: float = 0.0
+
+
+@dataclass(frozen=True)
+class Silence:
+    """A running task that was last heard of `seconds` ago.
+
+    `usual` is how long it may well be silent, seconds: the longest that it was before, or was estimated to be.
+    """
+
+    task: Task
+    place: WorkerStarted
+    seconds: float
+    usual: float
 
 
 class _Waiting:
@@ -200,6 +222,8 @@ class Scheduler:
         self._search = search
         self.outcome = Outcome()
         self.stopping = False
+        self.cluster_lost = ""
+        """What became of the cluster, a sentence, once it is lost."""
 
     @property
     def finished(self) -> bool:
@@ -252,6 +276,7 @@ class Scheduler:
         entry = self._waiting.take(self._has_room)
         if entry is None:
             return None
+        entry.place, entry.heard = None, time.monotonic()
         self._running[trial_id] = entry
         self._starting.add(trial_id)
         return entry.task
@@ -277,9 +302,31 @@ class Scheduler:
         if entry := self._running.get(trial_id):
             self._tell("task_started", entry.task)
 
+    def placed(self, trial_id: str, place: WorkerStarted) -> None:
+        """The task's process has said where it runs."""
+        if entry := self._running.get(trial_id):
+            entry.place, entry.heard = place, time.monotonic()
+
+    def silences(self) -> list[Silence]:
+        """Every running task whose process is known, with how long it has been silent; safe from any thread."""
+        now = time.monotonic()
+        return [
+            Silence(
+                entry.task, entry.place, now - entry.heard, max(entry.longest, _seconds_between_reports(entry.task))
+            )
+            for entry in list(self._running.values())
+            if entry.place is not None
+        ]
+
+    def tell_silence(self, task: Task, sentence: str) -> None:
+        """Has the watchers say that a task has been silent for long."""
+        self._tell("task_silent", task, sentence)
+
     def progressed(self, trial_id: str, progress: Any) -> None:
         """The task has reported."""
         if entry := self._running.get(trial_id):
+            now = time.monotonic()
+            entry.longest, entry.heard = max(entry.longest, now - entry.heard), now
             if (reached := _reached(progress)) > entry.furthest:
                 entry.furthest, entry.losses = reached, 0
             self._tell("task_progressed", entry.task, progress)
@@ -377,6 +424,12 @@ class Scheduler:
 def _reached(progress: Any) -> float:
     """How far a report says that its work is: epochs or images."""
     return float(progress.epoch if isinstance(progress, EpochReport) else getattr(progress, "done", 0))
+
+
+def _seconds_between_reports(task: Task) -> float:
+    """How long a task is estimated to take from one report to the next: an epoch, or a shard."""
+    epochs = task.members[0].epochs if task.members else 10
+    return task.seconds / epochs
 
 
 def piece_of(task: Task, members: Sequence[TrainingSpec]) -> Task:

@@ -21,12 +21,14 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from datagen.core.errors import ClusterLostError
 from datagen.core.wording import file_safe
 from orchestrator.execution.cluster import Cluster, Resources, join_cluster
 from orchestrator.execution.early_stopping import HalvingByBudget
 from orchestrator.execution.failures import describe
-from orchestrator.execution.messages import FailureKind, TaskFailed
+from orchestrator.execution.messages import FailureKind, TaskFailed, WorkerStarted
 from orchestrator.execution.scheduler import RETRY_PAUSES, Outcome, Scheduler, Watcher, longest_chains
+from orchestrator.execution.watch import PATIENCE, Patience, watched
 from orchestrator.execution.worker import mindgap_task
 from orchestrator.planning.plan import Task
 from orchestrator.planning.search import SearchRun
@@ -47,8 +49,9 @@ def run_plan(
     on_stop: Callable[[], None] = lambda: None,
     search: SearchRun | None = None,
     run: Callable[[dict[str, Any]], None] = mindgap_task,
+    patience: Patience = PATIENCE,
 ) -> Outcome:
-    """Runs all `task`, each as soon as what it needs is there; what the longest chain hangs on goes first.
+    """Runs all `tasks`, each as soon as what it needs is there; what the longest chain hangs on goes first.
 
     Ctrl-C (or SIGTERM) once lets what runs finish its epoch or shard; twice raises KeyboardInterrupt at once.
 
@@ -61,10 +64,12 @@ def run_plan(
         pauses: seconds before each retry of a lost task.
         on_stop: called at the first Ctrl-C.
         search: suggests further tasks, one by one, if the study is a search.
-        run: does one work in a process of Ray's.
+        run: does one task in a process of Ray's.
+        patience: how long a silent task, or a cluster without a living machine, is waited for.
 
     Raises:
         InputError: a training asks for more workers than the cluster has room for.
+        ClusterLostError: Ray has died, or its last machine.
     """
     for item in tasks:
         cluster.check_slots(item)
@@ -92,8 +97,12 @@ def run_plan(
     )
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     try:
-        with _gentle_stop(scheduler, on_stop):
+        with _gentle_stop(scheduler, on_stop), watched(scheduler, store, patience):
             tuner.fit()
+    except Exception as error:
+        if scheduler.cluster_lost:  # Tune wraps what is raised within it.
+            raise ClusterLostError(scheduler.cluster_lost) from error
+        raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     scheduler.outcome.interrupted = scheduler.left > 0
@@ -113,6 +122,8 @@ def _gentle_stop(scheduler: Scheduler, on_stop: Callable[[], None]) -> Iterator[
         return
 
     def handle(number: int, frame: FrameType | None) -> None:
+        if scheduler.cluster_lost:
+            raise ClusterLostError(scheduler.cluster_lost)
         if scheduler.stopping:
             raise KeyboardInterrupt
         scheduler.stop()
@@ -150,6 +161,8 @@ class _ReadyTasks(_Shared, Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """The configuration of the next Tune trial."""
+        if self._scheduler.cluster_lost:
+            raise ClusterLostError(self._scheduler.cluster_lost)
         task = self._scheduler.next_ready(trial_id)
         if task is not None:
             return {"task": task, "resources": self._resources}
@@ -204,8 +217,9 @@ class _StopAfterReport(_Shared, FIFOScheduler):
                 self._scheduler.stops_early(trial.trial_id, progress.epoch)
                 return TrialScheduler.STOP
         if self._scheduler.stopping and not last and not isinstance(progress, TaskFailed) and not result.get("done"):
-            # Tune's callbacks come after this, when the scheduler knows nothing of the trial any more.
-            self._scheduler.progressed(trial.trial_id, progress)
+            if not isinstance(progress, WorkerStarted):
+                # Tune's callbacks come after this, when the scheduler knows nothing of the trial any more.
+                self._scheduler.progressed(trial.trial_id, progress)
             self._scheduler.put_back(trial.trial_id)
             return TrialScheduler.STOP
         return TrialScheduler.CONTINUE
@@ -243,7 +257,9 @@ class _Relay(_Shared, tune.Callback):
     ) -> None:
         """Tells the scheduler of progress, or of a failure that the worker has understood."""
         progress = result.get("report")
-        if isinstance(progress, TaskFailed):
+        if isinstance(progress, WorkerStarted):
+            self._scheduler.placed(trial.trial_id, progress)
+        elif isinstance(progress, TaskFailed):
             self._scheduler.failed(trial.trial_id, progress)
         elif progress is not None:
             self._scheduler.progressed(trial.trial_id, progress)

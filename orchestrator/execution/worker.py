@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import errno
 import functools
+import os
+import socket
 from collections.abc import Callable
 from typing import Any
 
+import ray
 from ray import tune
 
 from datagen.datasets.spec import DerivedDataset
 from orchestrator.execution.cluster import Resources
 from orchestrator.execution.cohort import train_and_publish
 from orchestrator.execution.failures import parts_needed, understand
-from orchestrator.execution.logs import TaskLog, forget, task_log
-from orchestrator.execution.messages import FailureKind, ImagesDrawn, TaskFailed
+from orchestrator.execution.logs import TaskLog, forget, log_name, task_log
+from orchestrator.execution.messages import FailureKind, ImagesDrawn, TaskFailed, WorkerStarted
 from orchestrator.planning.plan import Task
 from orchestrator.storage.store import Store
 
@@ -32,6 +35,8 @@ def mindgap_task(config: dict[str, Any]) -> None:
 
     store = Store(resources.store)
     with task_log(store, task) as log:
+        node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
+        report(WorkerStarted(socket.gethostname(), os.getpid(), node, log_name(task)))
         try:
             _check_there(store)
             if task.members:

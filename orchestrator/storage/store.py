@@ -123,6 +123,17 @@ class Store(DatasetStore):
             header, _, text = path.read_text(encoding="utf-8", errors="replace").partition("\n")
             yield header, text
 
+    def last_line(self, name: str) -> str:
+        """The last line that a process of this machine's has written to the logs of that name; "" if there is none."""
+        paths = [path for path in (self.root / "logs").glob(f"{name}.*.log") if path.is_file()]
+        if not paths:
+            return ""
+        newest = max(paths, key=lambda path: path.stat().st_mtime_ns)
+        with newest.open("rb") as file:
+            file.seek(max(0, newest.stat().st_size - 4096))
+            lines = file.read().decode("utf-8", "replace").strip().splitlines()
+        return lines[-1] if lines else ""
+
     def remove_logs(self, name: str) -> None:
         """Removes the logs of that name, of all its processes."""
         for path in (self.root / "logs").glob(f"{name}.*.log"):

@@ -80,6 +80,9 @@ class Tracker:
                 self._failed.add(fingerprint)
                 self._later(self._runs.tag, self._trials[fingerprint], "failure", reason)
 
+    def task_silent(self, task: Task, sentence: str) -> None:
+        """Nothing: it may go on."""
+
     def task_retried(self, task: Task, reason: str, pause: float) -> None:
         """Notes on each trial's run why it started again."""
         for spec in self._recorded(task):

@@ -294,7 +294,9 @@ def test_a_work_during_which_the_store_was_away_is_tried_again_whatever_came_of_
     task = Task("cohort", (spec,), frozenset(), 1.0)
     with pytest.raises(type(raised) if raised else FileNotFoundError):  # So that Tune replaces the process.
         mindgap_task({"task": task, "resources": Resources(str(store.root), 1)})
-    assert [(failure.kind, failure.reason) for failure in told] == [(FailureKind.LOST, "its store is away")]
+    where, *failures = told
+    assert where.pid == os.getpid()
+    assert [(failure.kind, failure.reason) for failure in failures] == [(FailureKind.LOST, "its store is away")]
 
 
 def test_more_workers_than_the_cluster_has_are_refused(spec: TrainingSpec, here: Cluster, tmp_path: Path) -> None:
