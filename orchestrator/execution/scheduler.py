@@ -7,15 +7,13 @@ is the checkpoint of the whole.
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from orchestrator.execution.messages import FailureKind, TaskFailed, WorkerStarted
+from orchestrator.execution.waiting import Entry, Waiting, longest_chains, slots_taken
 from orchestrator.planning.plan import Task, cohort_title
 from orchestrator.planning.search import DONE, FAILED, STOPPED, SearchRun
 from trainables.partition import branch_layers, partition
@@ -88,33 +86,6 @@ class Outcome:
     interrupted: bool = False
 
 
-@dataclass(eq=False)
-class _Entry:
-    """A work on the scheduler.
-
-    Attributes:
-        task: what is to be done.
-        priority: seconds of the longest chain of tasks that begins with it.
-        losses: how often it was lost without progress.
-        furthest: how far it came, epochs or images.
-        not_before: when it may start again, by the monotonic clock.
-        missing: what it needs and nobody has made yet.
-        place: where it runs, once its process has said so.
-        heard: when it was last heard of, by the monotonic clock.
-        longest: the longest that it was silent between two reports of progress, seconds.
-    """
-
-    task: Task
-    priority: float
-    losses: int = 0
-    furthest: float = 0.0
-    not_before: float = 0.0
-    missing: set[str] = field(default_factory=set)
-    place: WorkerStarted | None = None
-    heard: float = 0.0
-    longest: float = 0.0
-
-
 @dataclass(frozen=True)
 class Silence:
     """A running task that was last heard of `seconds` ago.
@@ -126,75 +97,6 @@ class Silence:
     place: WorkerStarted
     seconds: float
     usual: float
-
-
-class _Waiting:
-    """The tasks that wait: those that lack something by what they lack, the others in order, by the room they take.
-
-    With thousands of tasks a look at each, whenever Ray asks for one, is what costs most.
-    """
-
-    def __init__(self) -> None:
-        self._blocked: dict[str, list[_Entry]] = defaultdict(list)
-        self._ready: dict[int, list[tuple[float, int, _Entry]]] = defaultdict(list)
-        self._paused: list[_Entry] = []
-        self._entries: dict[int, _Entry] = {}
-        self._juniors, self._seniors = itertools.count(), itertools.count(-1, -1)
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def __iter__(self) -> Iterator[_Entry]:
-        return iter(self._entries.values())
-
-    def add(self, entry: _Entry, made: Set[str], *, senior: bool = False) -> None:
-        """Adds a task after those of its own priority, or, as their senior, before them."""
-        self._entries[id(entry)] = entry
-        entry.missing = set(entry.task.needs - made)
-        for fingerprint in entry.missing:
-            self._blocked[fingerprint].append(entry)
-        if not entry.missing:
-            self._line_up(entry, senior)
-
-    def _line_up(self, entry: _Entry, senior: bool) -> None:
-        if entry.not_before > time.monotonic():
-            self._paused.append(entry)
-        else:
-            place = next(self._seniors if senior else self._juniors)
-            heapq.heappush(self._ready[_slots_taken(entry.task)], (-entry.priority, place, entry))
-
-    def take(self, has_room: Callable[[int], bool]) -> _Entry | None:
-        """Removes the first task that lacks nothing, is not paused and for which there is room; None if none is."""
-        paused, self._paused = self._paused, []
-        for entry in paused:
-            self._line_up(entry, senior=True)
-        lines = [line for room, line in self._ready.items() if line and has_room(room)]
-        if not lines:
-            return None
-        _, _, entry = heapq.heappop(min(lines))
-        del self._entries[id(entry)]
-        return entry
-
-    def made(self, fingerprints: Iterable[str]) -> None:
-        """Lets those go on that have waited for these artifacts alone."""
-        for fingerprint in fingerprints:
-            for entry in self._blocked.pop(fingerprint, ()):
-                entry.missing.discard(fingerprint)
-                if not entry.missing and id(entry) in self._entries:
-                    self._line_up(entry, senior=False)
-
-    def give_up(self, fingerprints: Iterable[str]) -> list[_Entry]:
-        """Removes those that need one of these artifacts, which will never be."""
-        lost = [entry for fingerprint in fingerprints for entry in self._blocked.pop(fingerprint, ())]
-        return [entry for entry in lost if self._entries.pop(id(entry), None)]
-
-
-def _slots_taken(task: Task) -> int:
-    """What a task takes: 0 for a data set, whose actors Ray Data cares for; 1 training in Tune's process; or workers.
-
-    The latter are started by the task's own process, which itself takes nothing.
-    """
-    return task.workers if task.members else 0
 
 
 class Scheduler:
@@ -212,10 +114,10 @@ class Scheduler:
     ) -> None:
         chains = longest_chains(tasks)
         self._made: set[str] = set()
-        self._waiting = _Waiting()
+        self._waiting = Waiting()
         for item in tasks:
-            self._waiting.add(_Entry(item, chains[id(item)]), self._made)
-        self._running: dict[str, _Entry] = {}
+            self._waiting.add(Entry(item, chains[id(item)]), self._made)
+        self._running: dict[str, Entry] = {}
         self._starting: set[str] = set()
         self._last_start = time.monotonic()
         self._slots, self._watchers, self._fail_fast, self._pauses = slots, watchers, fail_fast, pauses
@@ -258,7 +160,7 @@ class Scheduler:
             task = self._take_ready(trial_id)
         return task
 
-    def _released(self, trial_id: str) -> _Entry | None:
+    def _released(self, trial_id: str) -> Entry | None:
         self._starting.discard(trial_id)
         return self._running.pop(trial_id, None)
 
@@ -269,7 +171,7 @@ class Scheduler:
         tasks = [item for item in self._search.ask() if not {spec.fingerprint for spec in item.makes} & known]
         chains = longest_chains(tasks)
         for item in tasks:
-            self._wait(_Entry(item, chains[id(item)]))
+            self._wait(Entry(item, chains[id(item)]))
         self._tell("tasks_added", tasks)
 
     def _take_ready(self, trial_id: str) -> Task | None:
@@ -290,7 +192,7 @@ class Scheduler:
         if room == 0:
             return True
         taken = sum(
-            taken for entry in self._running.values() if ((taken := _slots_taken(entry.task)) == 1) == (room == 1)
+            taken for entry in self._running.values() if ((taken := slots_taken(entry.task)) == 1) == (room == 1)
         )
         idle = not self._starting and time.monotonic() - self._last_start > AHEAD_SECONDS
         return taken + room <= self._slots or (room == 1 and idle)
@@ -384,7 +286,7 @@ class Scheduler:
         else:
             self._give_up(entry.task, failure.reason)
 
-    def _retry(self, entry: _Entry, reason: str) -> None:
+    def _retry(self, entry: Entry, reason: str) -> None:
         pause = self._pauses[entry.losses]
         entry.losses += 1
         entry.not_before = time.monotonic() + pause
@@ -392,14 +294,14 @@ class Scheduler:
         self._wait(entry)
         self._tell("task_retried", entry.task, reason, pause)
 
-    def _divide(self, entry: _Entry, parts: Sequence[Sequence[TrainingSpec]], reason: str) -> None:
+    def _divide(self, entry: Entry, parts: Sequence[Sequence[TrainingSpec]], reason: str) -> None:
         pieces = [piece_of(entry.task, part) for part in parts]
         self.outcome.splits.append(Split(entry.task.title, tuple(piece.title for piece in pieces), reason))
         for piece in reversed(pieces):
-            self._wait(_Entry(piece, entry.priority))
+            self._wait(Entry(piece, entry.priority))
         self._tell("task_split", entry.task, pieces, reason)
 
-    def _wait(self, entry: _Entry) -> None:
+    def _wait(self, entry: Entry) -> None:
         """Puts an entry among the waiting ones, before those of its own priority: it was their senior."""
         self._waiting.add(entry, self._made, senior=True)
 
@@ -436,25 +338,3 @@ def piece_of(task: Task, members: Sequence[TrainingSpec]) -> Task:
     """The part of a cohort's work that trains `members`."""
     share = len(members) / len(task.makes)
     return replace(task, title=cohort_title(members), makes=tuple(members), seconds=task.seconds * share)
-
-
-def longest_chains(tasks: Sequence[Task]) -> dict[int, float]:
-    """Seconds to the end by `id` of the task: its own and those of the longest chain of tasks that wait for it.
-
-    By this a base goes before the cohorts of another base: those can fill the cluster later, its own cannot yet start.
-    """
-    followers: dict[str, list[Task]] = defaultdict(list)
-    for item in tasks:
-        for needed in item.needs:
-            followers[needed].append(item)
-    chains: dict[int, float] = {}
-
-    def chain(item: Task) -> float:
-        if id(item) not in chains:
-            after = {id(other): other for spec in item.makes for other in followers[spec.fingerprint]}
-            chains[id(item)] = item.seconds + max((chain(other) for other in after.values()), default=0.0)
-        return chains[id(item)]
-
-    for item in tasks:
-        chain(item)
-    return chains

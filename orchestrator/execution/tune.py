@@ -27,7 +27,8 @@ from orchestrator.execution.cluster import Cluster, Resources, join_cluster
 from orchestrator.execution.early_stopping import HalvingByBudget
 from orchestrator.execution.failures import describe
 from orchestrator.execution.messages import FailureKind, TaskFailed, WorkerStarted
-from orchestrator.execution.scheduler import RETRY_PAUSES, Outcome, Scheduler, Watcher, longest_chains
+from orchestrator.execution.scheduler import RETRY_PAUSES, Outcome, Scheduler, Watcher
+from orchestrator.execution.waiting import longest_chains
 from orchestrator.execution.watch import PATIENCE, Patience, watched
 from orchestrator.execution.worker import mindgap_task
 from orchestrator.planning.plan import Task

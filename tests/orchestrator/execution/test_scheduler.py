@@ -14,7 +14,8 @@ from datagen.core.errors import InputError
 from datagen.datasets.spec import DatasetSpec
 from orchestrator.execution.failures import understand
 from orchestrator.execution.messages import FailureKind, TaskFailed
-from orchestrator.execution.scheduler import Scheduler, longest_chains
+from orchestrator.execution.scheduler import Scheduler
+from orchestrator.execution.waiting import longest_chains
 from orchestrator.planning.plan import Task
 from trainables.loop import BranchError
 from trainables.report import EpochReport
