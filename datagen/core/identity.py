@@ -42,10 +42,10 @@ class Allowed:
         return (" and " if self.above is not None and high else " ").join(part for part in (low, high) if part)
 
     def accepts(self, value: Any) -> bool:
-        """Whether `value` is allowed. A number that is not finite never is."""
+        """Whether `value` is allowed. A number that is not finite, or takes more than 8 bytes, never is."""
         if self.choices:
             return value in self.choices
-        if isinstance(value, float) and not math.isfinite(value):
+        if _is_endless(value):
             return False
         return not (
             (self.minimum is not None and value < self.minimum)
@@ -176,12 +176,16 @@ def _expected(declared: Any, allowed: Allowed, fitting: Any) -> str:
     """What a value should have been: its kind, if it is of another or not finite, and what is allowed."""
     if allowed.choices or (fitting is not MISSING and not _is_endless(fitting)):
         return allowed.sentence()
-    kind = "a finite number" if fitting is not MISSING else kind_of(declared)
+    kind = kind_of(declared)
+    if fitting is not MISSING:
+        kind = "a finite number" if isinstance(fitting, float) else "a whole number below 2^63"
     return ", ".join(part for part in (kind, allowed.sentence()) if part)
 
 
 def _is_endless(value: Any) -> bool:
-    return isinstance(value, float) and not math.isfinite(value)
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    return isinstance(value, int) and not -(2**63) <= value < 2**63
 
 
 def shown(value: Any) -> str:
@@ -199,6 +203,8 @@ LONGEST_SHOWN = 100
 
 def _coerced(declared: Any, value: Any) -> Any:
     """`value` as `declared`, or MISSING where it does not fit."""
+    if type(value) is declared:
+        return value
     origin, arguments = typing.get_origin(declared), typing.get_args(declared)
     if origin in (types.UnionType, typing.Union):
         fits = (_coerced(option, value) for option in arguments)

@@ -137,6 +137,8 @@ def test_a_cohort_is_all_that_differs_in_freeze_depth_only() -> None:
         ({"learning_rate": float("nan")}, "learning_rate must be a finite number, above 0, not nan"),
         ({"weight_decay": float("inf")}, "weight_decay must be a finite number, at least 0, not inf"),
         ({"learning_rate": 10**5000}, "learning_rate must be a number, above 0, not a value of type int"),
+        ({"epochs": 10**5000}, "epochs must be a whole number below 2\\^63, at least 1, not a value of type int"),
+        ({"epochs": 2**63}, "epochs must be a whole number below 2\\^63, at least 1, not 9223372036854775808"),
         ({"model": 3}, "model must be a text, not 3"),
         ({"augmentation": "blur"}, "augmentation must be one of none, .* not 'blur'"),
         ({"frozen_layers": 0}, "needs a source"),
