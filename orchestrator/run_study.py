@@ -129,6 +129,8 @@ def _announce(run: StudyRun) -> None:
     missing = sum(spec.fingerprint not in part.existing for spec in part.trials)
     counts = f" on scale {part.scale.name}: {len(part.trials)} trials, {missing} to run."
     run.console.print(Text.assemble((part.study.name, "bold"), counts))
+    for sentence in part.repetitions:
+        run.console.print(sentence, style="yellow", markup=False)
     run.console.print(f"MLflow: {ui_command(tracking_uri(run.store))}", soft_wrap=True)
 
 

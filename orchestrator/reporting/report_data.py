@@ -197,6 +197,7 @@ def _notes(plan: Plan, points: pd.DataFrame, seeds: int, last_epochs: str) -> li
         )
     if plan.study.claims:
         notes.append(claim_checks.RULE)
+    notes += plan.repetitions
     if plan.overridden:
         notes.append(f"Settings given in place of the study's and the scale's own: {', '.join(plan.overridden)}.")
     return notes

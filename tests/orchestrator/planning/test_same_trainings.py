@@ -14,6 +14,7 @@ from orchestrator.cli.overrides import apply_overrides
 from orchestrator.cli.plan_view import plan_document, show_plan
 from orchestrator.planning.catalog import load, load_scale, scale_names, study_names
 from orchestrator.planning.plan import Plan, make_plan
+from orchestrator.reporting.report_data import gather
 from orchestrator.storage.store import Store
 from orchestrator.study import Figure, Study
 
@@ -75,6 +76,7 @@ def test_points_that_are_one_training_are_told_with_the_reason(
     plan = planned(store, 2, **axes)
     assert sentence in plan.repetitions
     assert sentence in plan_document(plan)["repetitions"]
+    assert sentence in gather(plan, None, {}).notes
     console = plain_console(file=io.StringIO(), width=200)
     show_plan(plan, 1, console)
     assert sentence in console.file.getvalue()  # type: ignore[attr-defined]
