@@ -118,7 +118,7 @@ def _check(run: StudyRun) -> None:
     check_tracking(run.store)
     listed = {(spec.model, spec.network, spec.image_size) for spec in part.trials if spec.layers}
     if listed and part.missing():
-        from trainables.models.networks import check_network
+        from trainables.models.checks import check_network
 
         for model, network, image_size in listed:
             check_network(model, network, image_size)

@@ -32,6 +32,11 @@ def as_utf8(text: str) -> str:
     return unicodedata.normalize("NFC", text.encode(errors="surrogateescape").decode(errors="replace"))
 
 
+def first_line(error: BaseException) -> str:
+    """What an exception says in its first line, or its type's name if it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def number_words(value: float) -> str:
     """A number as short as can be without being taken for another: 0.1, 2e-05, 16, 0.1234567."""
     short = f"{value:g}"

@@ -14,14 +14,20 @@ from dataclasses import dataclass
 from datagen.core.errors import InputError
 
 CHANNELS_LAST, CHANNELS_FIRST = "@channels_last", "@channels_first"
+FIRST_TOKEN, MEAN_TOKEN = "@first_token", "@mean_token"
+ADD, PREPEND = "@add:", "@prepend:"
 
 
 @dataclass(frozen=True)
 class Layer:
     """One layer: `modules` are applied one after the other.
 
-    Two names stand for a change of layout between them: `CHANNELS_LAST`, [batch, channels, height, width] to [batch,
-    height, width, channels], and `CHANNELS_FIRST`, back again.
+    A name with "@" stands for what a network does between its modules:
+
+    - `@channels_last`: [batch, channels, height, width] to [batch, height, width, channels]; `@channels_first`: back.
+    - `@add:pos_embed`: adds a parameter that no module of the network holds.
+    - `@prepend:cls_token`: puts a parameter [1, n, channels] before the tokens [batch, tokens, channels].
+    - `@first_token`: [batch, tokens, channels] to the first token [batch, channels]; `@mean_token`: to the mean of all.
     """
 
     name: str
@@ -71,16 +77,22 @@ def layers_of_network(model: str, own: Sequence[str] = ()) -> tuple[Layer, ...]:
         own: the layers of another network, each "name=module module ..." or the name of its one module.
 
     Raises:
-        InputError: the network is not known and `own` is empty.
+        InputError: the network is not known and `own` is empty, or a layer of `own` names no module.
     """
     if own:
-        named = [text.partition("=") for text in own]
-        return tuple(Layer(name, tuple((modules or name).split())) for name, _, modules in named)
+        return tuple(_listed(model, text) for text in own)
     if model not in LAYERS:
         raise InputError(
             f"model must be one of {', '.join(LAYERS)}, not {model!r}; of another network of timm's name the layers."
         )
     return LAYERS[model]
+
+
+def _listed(model: str, text: str) -> Layer:
+    name, _, modules = text.partition("=")
+    if not (modules or name).split():
+        raise InputError(f"The layer {text!r} of {model} names no module. Write it as name=module module.")
+    return Layer(name, tuple((modules or name).split()))
 
 
 def classifier_name(layers: Sequence[Layer]) -> str:

@@ -17,7 +17,9 @@ from torch.nn import functional
 from datagen.core.errors import InputError
 from datagen.core.files import file_sha256
 from datagen.core.identity import derived_seed
-from trainables.models.layers import CHANNELS_FIRST, CHANNELS_LAST, Layer, classifier_name, layers_of_network
+from datagen.core.wording import first_line
+from trainables.models.layers import ADD, PREPEND, Layer, classifier_name, layers_of_network
+from trainables.models.parts import key_in_network, part_of
 
 SLIM_WIDTH = 8
 """Channels of the slim ResNet-50's first stage (64 in the full one): 0.38 M parameters, 1.3 MMAC at 32 px."""
@@ -57,37 +59,13 @@ class PointwiseConv2d(nn.Conv2d):
         return functional.linear(input.permute(0, 2, 3, 1), self.weight.flatten(1)).permute(0, 3, 1, 2)
 
 
-class ChangeLayout(nn.Module):
-    """A change of the order of dimensions between two modules of a network."""
-
-    def __init__(self, order: tuple[int, ...]) -> None:
-        super().__init__()
-        self._order = order
-
-    def forward(self, activation: Tensor) -> Tensor:
-        """The same values in another order of dimensions."""
-        return activation.permute(self._order)
-
-
-_LAYOUTS = {CHANNELS_LAST: (0, 2, 3, 1), CHANNELS_FIRST: (0, 3, 1, 2)}
-
-
-def _part(model: nn.Module, name: str) -> nn.Module:
-    if name in _LAYOUTS:
-        return ChangeLayout(_LAYOUTS[name])
-    try:
-        return model.get_submodule(name)
-    except AttributeError:
-        raise ValueError(f"{type(model).__name__} has no module {name!r}, which its layer list names.") from None
-
-
 class Layers(nn.Module):
     """Consecutive layers of a network; its state keeps timm's key names ("layer1.0.conv1.weight")."""
 
     def __init__(self, model: nn.Module, layers: tuple[Layer, ...]) -> None:
         super().__init__()
         self.names = [name for layer in layers for name in layer.modules]
-        self.parts = nn.ModuleList(_part(model, name) for name in self.names)
+        self.parts = nn.ModuleList(part_of(model, name) for name in self.names)
         self._sizes = [len(layer.modules) for layer in layers]
         self._compiled: tuple[nn.Module, ...] = ()
 
@@ -127,7 +105,7 @@ class Layers(nn.Module):
     def timm_state(self) -> dict[str, Tensor]:
         """Parameters and buffers under timm's names; the tensors are the layers' own, not copies."""
         return {
-            f"{name}.{key}": value
+            key_in_network(name, key): value
             for name, part in zip(self.names, self.parts, strict=True)
             for key, value in part.state_dict().items()
         }
@@ -160,13 +138,13 @@ def build_layers(
     timm's own with bias.
 
     Raises:
-        InputError: timm has no such network, or the list misses a parameter or names one twice.
+        InputError: timm has no such network or cannot build it, or the list misses a parameter or names one twice.
     """
     listed = network or layers_of_network(model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(seed, "initialization"))
-        module = _BUILDERS[model](classes) if model in _BUILDERS else _timm_network(model, classes)
-        _check_layers(model, module, listed)
+        module = _BUILDERS[model](classes) if model in _BUILDERS else timm_network(model, classes)
+        _check_list(model, module, listed)
         if head == "cosine":
             name = classifier_name(listed)
             features = getattr(module.get_submodule(name), "in_features")  # noqa: B009 - unknown to the type checker
@@ -176,13 +154,16 @@ def build_layers(
     return layers.to(memory_format=torch.channels_last)
 
 
-def _timm_network(model: str, classes: int) -> nn.Module:
+def timm_network(model: str, classes: int) -> nn.Module:
     """A network of timm's by its name, with its own default initialization."""
     # t-ReX keeps the last BatchNorm of each block at weight 1 (docs/papers.md, "Training").
     options = {"zero_init_last": False} if model.startswith("resnet") else {}
     if not timm.is_model(model):
         raise InputError(f"timm has no network {model!r}. {_nearest_network(model)}")
-    network: nn.Module = timm.create_model(model, num_classes=classes, **options)
+    try:
+        network: nn.Module = timm.create_model(model, num_classes=classes, **options)
+    except Exception as error:
+        raise InputError(f"timm cannot build {model} for {classes} classes: {first_line(error)}") from error
     return network
 
 
@@ -216,48 +197,25 @@ _BUILDERS: dict[str, Callable[[int], nn.Module]] = {"resnet50_slim": _resnet50_s
 """Networks that are not timm's by name."""
 
 
-def _check_layers(model: str, network: nn.Module, layers: Sequence[Layer]) -> None:
-    names = [name for layer in layers for name in layer.modules]
-    modules = dict(network.named_modules())
-    if unknown := [name for name in names if name not in modules and name not in _LAYOUTS]:
-        raise InputError(f"The layer list of {model} names {unknown[0]}, which the network does not have.")
-    listed = [f"{name}.{key}" for name in names for key, _ in _part(network, name).named_parameters()]
+def _check_list(model: str, network: nn.Module, layers: Sequence[Layer]) -> None:
+    listed: list[str] = []
+    for name in (name for layer in layers for name in layer.modules):
+        try:
+            part = part_of(network, name)
+        except (AttributeError, ValueError) as error:
+            raise InputError(f"The layer list of {model} names {name}, which the network does not have.") from error
+        listed += [key_in_network(name, key) for key, _ in part.named_parameters()]
     actual = {key for key, _ in network.named_parameters()}
     if missing := actual - set(listed):
-        raise InputError(f"The layer list of {model} misses {min(missing)}.")
+        first = min(missing)
+        hint = "" if "." in first else f" It is listed as {ADD}{first} or, a token before the others, {PREPEND}{first}."
+        raise InputError(f"The layer list of {model} misses {first}.{hint}")
     if len(listed) != len(set(listed)):
         twice = next(name for name in listed if listed.count(name) > 1)
         raise InputError(f"The layer list of {model} names {twice} twice.")
-    if not isinstance(modules[classifier_name(layers)], nn.Linear):
-        last = classifier_name(layers)
+    last = classifier_name(layers)
+    if not isinstance(dict(network.named_modules()).get(last), nn.Linear):
         raise InputError(f"The last module of {model}'s layer list, {last}, is no linear classifier.")
-
-
-def check_network(model: str, network: tuple[Layer, ...], image_size: int) -> None:
-    """Checks that layers listed by a user, applied in order, compute what timm's network computes.
-
-    A list may name every parameter and yet lack an activation or a pooling between two modules.
-
-    Raises:
-        InputError: they do not, or the list is wrong, or timm has no such network.
-    """
-    layers = build_layers(model, 2, 0, network=network, head="linear").eval()
-    whole = _timm_network(model, 2).eval()
-    whole.load_state_dict(layers.timm_state())
-    views = torch.randn(2, 3, image_size, image_size, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        try:
-            same = torch.allclose(layers(views), whole(views), rtol=1e-3, atol=1e-4)
-        except RuntimeError as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(
-                f"The layers listed for {model} cannot be applied one after the other: {reason}"
-            ) from error
-    if not same:
-        raise InputError(
-            f"The layers listed for {model}, one after the other, do not compute what timm's network computes. "
-            "A module without parameters may be missing, such as an activation or a pooling."
-        )
 
 
 def load_initial_weights(layers: Layers, network: Sequence[Layer], file: Path | None, digest: str) -> None:

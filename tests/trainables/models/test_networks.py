@@ -19,7 +19,6 @@ from trainables.models.layers import LAYERS, Layer, classifier_name, layers_of_n
 from trainables.models.networks import (
     CosineClassifier,
     build_layers,
-    check_network,
     load_initial_weights,
     timm_checkpoint,
 )
@@ -127,29 +126,6 @@ def test_a_wrong_layer_list_is_an_error_at_start(
 
 
 RESNET18 = ("stem=conv1 bn1 act1 maxpool", "layer1", "layer2", "layer3", "layer4", "head=global_pool fc")
-
-
-def test_any_timm_network_can_be_cut_by_naming_its_layers() -> None:
-    network = layers_of_network("resnet18", RESNET18)
-    check_network("resnet18", network, 32)
-    layers = build_layers("resnet18", 3, 0, network=network)
-    assert [len(a) for a in layers.after_layers(torch.randn(2, 3, 32, 32), range(7)).values()] == [2] * 7
-
-
-@pytest.mark.parametrize(
-    ("model", "layers", "sentence"),
-    [
-        ("resnet18", RESNET18[1:], "misses bn1"),
-        ("resnet18", (*RESNET18[:-1], "head=global_pool classifier"), "names classifier, which the network"),
-        ("resnet18", ("stem=conv1 bn1 maxpool", *RESNET18[1:]), "do not compute what timm's network computes"),
-        ("resnet18", (*RESNET18[:-1], "head=fc"), "cannot be applied one after the other"),
-        ("resnet18", ("fc", *RESNET18[:-1], "pool=global_pool"), "is no linear classifier"),
-        ("resnet_18", RESNET18, "timm has no network 'resnet_18'. Did you mean"),
-    ],
-)
-def test_a_users_layer_list_with_a_mistake_is_told(model: str, layers: tuple[str, ...], sentence: str) -> None:
-    with pytest.raises(InputError, match=re.escape(sentence)):
-        check_network(model, layers_of_network(model, layers), 32)
 
 
 def test_a_training_may_start_from_weights_of_timms(tmp_path: Path) -> None:
