@@ -34,18 +34,22 @@ def refuse_idle_axes(study: Study, grid: Sequence[Trial]) -> None:
     trials = [trial for trial in _grid(study, grid) if trial.seed == 0]
     for axis in study.axes:
         own = names_of(axis)
-        others: dict[tuple[Any, ...], dict[str, TrainingSpec]] = defaultdict(dict)
-        counts: dict[tuple[Any, ...], int] = defaultdict(int)
-        for trial in trials:
-            rest = tuple(trial.point[name] for name in study.axis_names if name not in own)
-            others[rest][trial.spec.fingerprint] = trial.spec
-            counts[rest] += 1
-        if max(counts.values(), default=0) > 1 and all(len(found) == 1 for found in others.values()):
-            spec = next(iter(next(iter(others.values())).values()))
+        if (spec := _idle_at(trials, [name for name in study.axis_names if name not in own])) is not None:
             raise InputError(
                 f"The axis {' with '.join(own)} of {study.name} changes nothing: all its values make the same trainings"
                 f"{_reason(own, spec)}. Leave it out, or give it one value."
             )
+
+
+def _idle_at(trials: Sequence[Trial], others: Sequence[str]) -> TrainingSpec | None:
+    """A training that points share which differ in no other axis, if all such points do; None if there are none."""
+    seen: dict[tuple[Any, ...], TrainingSpec] = {}
+    for trial in trials:
+        rest = tuple(trial.point[name] for name in others)
+        first = seen.setdefault(rest, trial.spec)
+        if first.fingerprint != trial.spec.fingerprint:
+            return None
+    return trials[0].spec if len(seen) < len(trials) else None
 
 
 def repetitions(study: Study, grid: Sequence[Trial]) -> tuple[str, ...]:
