@@ -103,6 +103,9 @@ class EndsOfWorks(Ends):
     def task_stopped(self, task: Task, epoch: int) -> None:
         """Nothing."""
 
+    def task_silent(self, task: Task, sentence: str) -> None:
+        """Nothing."""
+
     def task_ended(self, task: Task, failure: str | None) -> None:
         """Notes it."""
         self.note()

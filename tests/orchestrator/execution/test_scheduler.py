@@ -44,6 +44,8 @@ class Told:
 
     def task_stopped(self, task: Task, epoch: int) -> None: ...
 
+    def task_silent(self, task: Task, sentence: str) -> None: ...
+
     def task_ended(self, task: Task, failure: str | None) -> None:
         self.lines.append(f"{task.title} {failure or 'done'}")
 

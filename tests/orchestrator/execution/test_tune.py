@@ -76,6 +76,8 @@ class Log:
 
     def task_stopped(self, task: Task, epoch: int) -> None: ...
 
+    def task_silent(self, task: Task, sentence: str) -> None: ...
+
     def task_ended(self, task: Task, failure: str | None) -> None:
         self.failures.append(failure)
 

@@ -12,6 +12,7 @@ from datagen.datasets.rates import Rate
 from datagen.datasets.spec import DerivedDataset
 from datagen.plan import plan_dataset
 from datagen.recipes.load import load_recipe, make_spec
+from datagen.recipes.recipe import DiffusionRecipe
 from datagen.storage.store import DatasetStore
 from orchestrator.planning.catalog import load_scale
 from orchestrator.planning.cost import making_seconds
@@ -53,14 +54,18 @@ def test_a_step_costs_by_the_pixels() -> None:
 
 def test_a_rate_is_no_part_of_what_a_set_is() -> None:
     scale = load_scale("pocket")
-    slow = replace(scale.generators["default"], rate=None)
+    default = scale.generators["default"]
+    assert isinstance(default, DiffusionRecipe)
+    slow = replace(default, rate=None)
     other = replace(scale, generators={**scale.generators, "default": slow})
     assert other.dataset("synthetic").fingerprint == scale.dataset("synthetic").fingerprint
     assert of_sweep(other, {}) == 0
 
 
 def test_a_guess_is_called_a_guess() -> None:
-    assert "guess" in str(load_scale("oxford_pets").generators["default"].rate)
+    default = load_scale("oxford_pets").generators["default"]
+    assert isinstance(default, DiffusionRecipe)
+    assert "guess" in str(default.rate)
     with pytest.raises(InputError, match="basis of a Rate must be one of measured, published, derived, guess"):
         Rate(1, "one GPU", "rumour")
     with pytest.raises(InputError, match="above 0"):

@@ -12,6 +12,7 @@ import pytest
 from datagen.core.errors import InputError
 from datagen.core.terminal import plain_console
 from datagen.datasets.shards import publish_dataset
+from datagen.recipes.recipe import DiffusionRecipe
 from orchestrator.cli.options import Options
 from orchestrator.cli.overrides import apply_overrides
 from orchestrator.cli.plan_view import plan_document
@@ -28,6 +29,15 @@ from trainables.spec import TrainingSpec
 
 SCALE = load_scale("pocket")
 STUDY = load_study("layer_importance")
+
+
+def default_generator() -> DiffusionRecipe:
+    found = SCALE.generators["default"]
+    assert isinstance(found, DiffusionRecipe)
+    return found
+
+
+GENERATOR = default_generator()
 
 
 def planned(store: Store, *settings: str, seeds: int = 1) -> Plan:
@@ -146,7 +156,7 @@ def test_a_plan_without_data_or_generator_says_what_is_missing_and_how_to_get_it
     elsewhere = replace(
         SCALE,
         images=tmp_path / "images",
-        generators={"default": replace(SCALE.generators["default"], pipeline=tmp_path / "pipeline", hint="Get it.")},
+        generators={"default": replace(GENERATOR, pipeline=tmp_path / "pipeline", hint="Get it.")},
         import_hint="Import them.",
     )
     plan = make_plan(STUDY, elsewhere, 1, store)
@@ -220,7 +230,7 @@ def test_real_images_of_other_classes_are_refused_and_told_apart(tmp_path: Path)
 
 
 def test_a_pipeline_that_cannot_draw_the_set_is_refused_before_anything_runs(store: Store, tmp_path: Path) -> None:
-    shutil.copytree(SCALE.generators["default"].pipeline, tmp_path / "other")
+    shutil.copytree(GENERATOR.pipeline, tmp_path / "other")
     index = json.loads((tmp_path / "other/model_index.json").read_text())
     (tmp_path / "other/model_index.json").write_text(json.dumps({**index, "_class_name": "AudioLDMPipeline"}))
     plan = make_plan(STUDY, SCALE.with_folders(generator=tmp_path / "other"), 1, store)

@@ -15,10 +15,12 @@ from click.testing import CliRunner
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from rich.console import Console
 
 from datagen.core.errors import InputError
 from orchestrator import sweep
-from orchestrator.run_study import _record
+from orchestrator.cli.options import Options
+from orchestrator.run_study import StudyRun, _record
 from orchestrator.storage.store import Store
 from orchestrator.tracking import background
 from orchestrator.tracking.address import check_tracking, tracking_uri, ui_command
@@ -91,7 +93,7 @@ def test_user_and_password_reach_the_server_and_nothing_else(
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         with Tracker(plan, store) as tracker:
             print(ui_command(tracking_uri(store)))
-        print(tracker.lost, _record(plan, store))
+        print(tracker.lost, _record(StudyRun(plan, store, Options(store_location=str(store.root)), None, Console())))
     expected = "Basic " + base64.b64encode(f"alice:{SECRET}".encode()).decode()
     assert set(server.asked) == {expected}
     shown = "".join(capfd.readouterr())
