@@ -94,9 +94,8 @@ def start_ray(given: str | None, *, dashboard: bool = False) -> str:
 
 
 def _noted_address() -> str:
-    folder = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
     try:
-        noted = (folder / "ray" / "ray_current_cluster").read_text(encoding="utf-8").strip()
+        noted = (_temporary_folder() / "ray" / "ray_current_cluster").read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
         noted = ""
     if not noted:
@@ -105,6 +104,10 @@ def _noted_address() -> str:
             "host:port, or leave --address and RAY_ADDRESS out to start one here."
         )
     return noted
+
+
+def _temporary_folder() -> Path:
+    return Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
 
 
 def _joined(address: str) -> str:
@@ -138,6 +141,12 @@ def _started(dashboard: bool) -> str:
             return _dashboard(context)
         except Exception as error:  # Ray raises plain ones, for example when its processes take more than 30 seconds.
             ray.shutdown()
+            if "AF_UNIX" in str(error):
+                name = "RAY_TMPDIR" if os.environ.get("RAY_TMPDIR") else "TMPDIR"
+                raise InputError(
+                    f"Ray cannot be started: the path of its sockets in {_temporary_folder()} is too long for the "
+                    f"system. Set {name} to a folder with a shorter name, for example {name}=/tmp."
+                ) from error
             if attempt == ATTEMPTS:
                 raise InputError(
                     f"Ray could not be started on this machine in {ATTEMPTS} attempts: {_reason(error)} Give the same "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -118,6 +119,23 @@ def test_a_start_that_never_succeeds_is_one_sentence(error: Exception, monkeypat
     monkeypatch.setattr(ray, "init", init)
     with pytest.raises(InputError, match=r"Ray could not be started on this machine in 3 attempts: .+\. Give the same"):
         start_ray(None)
+
+
+def test_a_temporary_folder_whose_name_is_too_long_is_named_with_its_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = []
+
+    def init(**options: Any) -> None:
+        starts.append(1)
+        raise OSError(f"validate_socket_filename failed: AF_UNIX path length cannot exceed 107 bytes: {tmp_path}")
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.delenv("RAY_TMPDIR")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(InputError, match=rf"in {tmp_path} is too long .* Set TMPDIR to"):
+        start_ray(None)
+    assert len(starts) == 1  # It would fail again.
 
 
 def test_a_cluster_that_refuses_by_a_plain_exception_is_one_sentence(
