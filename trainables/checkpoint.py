@@ -6,8 +6,10 @@ save: resuming is exact. No pickles. The file's metadata says which trials it ho
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,24 +46,26 @@ class CohortCheckpoint:
         self._folder.mkdir(parents=True, exist_ok=True)
         metadata = {"epoch": str(epoch), "members": json.dumps(members)}
         path = self._path(members)
+        kept = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+        metadata["sha256"] = _digest(metadata, kept)
         with written_whole(path) as aside:
-            save_file({key: value.detach().contiguous() for key, value in tensors.items()}, aside, metadata)
+            save_file(kept, aside, metadata)
         return path
 
     def restore(self, trunk: Trunk, branches: Sequence[Branch]) -> int:
         """Loads the furthest state that holds all `branches` and returns its epoch; 0 if there is none.
 
-        The file may hold further branches: those that finished before an interruption, for example.
+        The file may hold further branches: those that finished before an interruption, for example. One that is
+        damaged is warned of and passed over: its epochs are repeated.
         """
         wanted = {branch.spec.fingerprint for branch in branches}
-        best_epoch, best_path = 0, None
-        for path in sorted(self._folder.glob("*.safetensors")):
-            epoch, members = _contents(path)
-            if wanted <= set(members) and epoch > best_epoch:
-                best_epoch, best_path = epoch, path
-        if best_path is not None:
-            _load(best_path, trunk, branches)
-        return best_epoch
+        found = [(_contents(path), path) for path in sorted(self._folder.glob("[!.]*.safetensors"))]
+        fitting = [(epoch, path) for (epoch, members), path in found if epoch and wanted <= set(members)]
+        for epoch, path in sorted(fitting, key=lambda item: -item[0]):
+            if tensors := _tensors(path):
+                _load(_contents(path)[1], tensors, trunk, branches)
+                return epoch
+        return 0
 
     def discard(self, fingerprints: Sequence[str]) -> None:
         """Removes the checkpoints of these trials and no others, once what they led to is published.
@@ -80,10 +84,8 @@ class CohortCheckpoint:
             epoch, members = _contents(path)
             if members.pop(fingerprint, None) is None:
                 continue
-            if members and _contents(self._path(members))[0] < epoch:
-                with safe_open(path, "pt") as file:
-                    kept = [key for key in file.keys() if not key.startswith(f"{fingerprint}/")]
-                    self._write(epoch, members, {key: file.get_tensor(key) for key in kept})
+            if members and _contents(self._path(members))[0] < epoch and (tensors := _tensors(path)):
+                self._write(epoch, members, {k: v for k, v in tensors.items() if not k.startswith(f"{fingerprint}/")})
             path.unlink()
 
     def _path(self, members: Iterable[str]) -> Path:
@@ -100,14 +102,35 @@ def _contents(path: Path) -> tuple[int, dict[str, Any]]:
         return 0, {}
 
 
-def _load(path: Path, trunk: Trunk, branches: Sequence[Branch]) -> None:
-    with safe_open(path, "pt") as file, torch.no_grad():
-        members = json.loads(file.metadata()["members"])
-        keys = list(file.keys())
+def _digest(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+    """sha256 over all that a checkpoint says, 64 hexadecimal digits: a flipped bit must not train on."""
+    digest = hashlib.sha256(json.dumps([metadata["epoch"], metadata["members"]]).encode())
+    for key, tensor in sorted(tensors.items()):
+        digest.update(json.dumps([key, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
-        def section(prefix: str) -> dict[str, Tensor]:
-            return {key.removeprefix(prefix): file.get_tensor(key) for key in keys if key.startswith(prefix)}
 
+def _tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a checkpoint; nothing, and a warning, if it is damaged. Earlier versions wrote no checksum."""
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata()
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
+        if metadata.get("sha256", None) in (None, _digest(metadata, tensors)):
+            return tensors
+        reason = "its checksum differs"
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        reason = str(error)
+    warnings.warn(f"The checkpoint {path} is damaged ({reason}). What it held is trained again.", stacklevel=2)
+    return {}
+
+
+def _load(members: Mapping[str, Any], tensors: Mapping[str, Tensor], trunk: Trunk, branches: Sequence[Branch]) -> None:
+    def section(prefix: str) -> dict[str, Tensor]:
+        return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+    with torch.no_grad():
         trunk.layers.load_timm_state(section("trunk/"))
         for branch in branches:
             name = branch.spec.fingerprint

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +16,10 @@ from datagen.core.errors import InputError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 """Endings of picture files, in any case."""
+
+
+SEAL = "checksum"
+"""The key of a checksum over all else in a JSON file."""
 
 
 class FoundFile(NamedTuple):
@@ -78,6 +82,47 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, values: Any) -> None:
     """Writes `values` as indented JSON, as `written_whole` does."""
     write_text(path, json.dumps(values, indent=2))
+
+
+def write_sealed_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Writes values with their checksum among them, so that `read_sealed_json` tells when a digit has changed."""
+    write_json(path, sealed(values))
+
+
+def read_sealed_json(path: Path) -> dict[str, Any]:
+    """Reads what `write_sealed_json` has written; files without a checksum, of earlier versions, are taken as they are.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is no JSON object, or its checksum differs.
+    """
+    return unsealed(path.read_bytes())
+
+
+def sealed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with their checksum."""
+    return {**values, SEAL: _seal(values)}
+
+
+def unsealed(content: bytes) -> dict[str, Any]:
+    """The values in a JSON object that may have a checksum.
+
+    Raises:
+        ValueError: it is no JSON object, or its checksum differs.
+    """
+    values = json.loads(content)
+    if not isinstance(values, dict):
+        raise ValueError("it is no JSON object")
+    seal = values.pop(SEAL, None)
+    if seal is not None and seal != _seal(values):
+        raise ValueError("its checksum differs")
+    return values
+
+
+def _seal(values: Mapping[str, Any]) -> str:
+    """The same for equal values, however they are written: tuples as lists, in any order of keys."""
+    plain = json.loads(json.dumps(dict(values)))
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def picture_files(folder: Path) -> tuple[list[FoundFile], int]:

@@ -6,7 +6,6 @@ summed anywhere and added. The file names the manifest's digest: it is ignored o
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from datagen.core.files import write_json
+from datagen.core.files import read_sealed_json, write_sealed_json
 from datagen.datasets.decoding import CorruptError, decoded_image, undecodable
 from datagen.datasets.shards import read_manifest, read_rows
 
@@ -85,7 +84,7 @@ def dataset_statistics(folder: Path) -> ChannelSums:
     sums = sums_of(_decoded(folder))
     about = {"digest": digest, "mean": sums.mean, "std": sums.std}
     try:
-        write_json(folder / STATISTICS, {**about, **asdict(sums)})
+        write_sealed_json(folder / STATISTICS, {**about, **asdict(sums)})
     except OSError:
         pass  # A read-only set is summed every time.
     return sums
@@ -94,7 +93,7 @@ def dataset_statistics(folder: Path) -> ChannelSums:
 def _stored(folder: Path, digest: str) -> ChannelSums | None:
     """What the file says; None if there is none, it is damaged, or it speaks of other images."""
     try:
-        values = json.loads((folder / STATISTICS).read_text(encoding="utf-8"))
+        values = read_sealed_json(folder / STATISTICS)
         if values["digest"] != digest:
             return None
         return ChannelSums(values["images"], values["pixels"], tuple(values["total"]), tuple(values["squares"]))

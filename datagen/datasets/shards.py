@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datagen.core.errors import InputError
-from datagen.core.files import file_sha256, write_json, written_whole
+from datagen.core.files import file_sha256, read_sealed_json, write_json, write_sealed_json, written_whole
 
 MANIFEST = "manifest.json"
 ROWS_PER_GROUP = 256
@@ -121,7 +121,7 @@ def write_shard(
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Writes the manifest atomically; from then on the folder is a whole data set."""
-    write_json(folder / MANIFEST, asdict(manifest))
+    write_sealed_json(folder / MANIFEST, asdict(manifest))
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -131,7 +131,7 @@ def read_manifest(folder: Path) -> Manifest:
         InputError: there is none, or it cannot be understood.
     """
     try:
-        values = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        values = read_sealed_json(folder / MANIFEST)
         shards = tuple(ShardRecord(**shard) for shard in values["shards"])
         return Manifest(values["split"], tuple(values["class_names"]), shards, values["description"])
     except FileNotFoundError:
@@ -140,17 +140,24 @@ def read_manifest(folder: Path) -> Manifest:
         raise InputError(f"{folder / MANIFEST} is damaged ({error}). Import or generate the data set again.") from None
 
 
-def listed_files(folder: Path) -> list[ShardRecord]:
+def listed_files(folder: Path, fingerprint: str = "") -> list[ShardRecord]:
     """The files that the manifest in an artifact's folder lists: the shards of a data set, or what a model has.
 
+    With a `fingerprint` the manifest must be that artifact's, if it says whose it is: those of imported sets and of
+    earlier versions do not.
+
     Raises:
-        InputError: there is no manifest, or it cannot be understood.
+        InputError: there is no manifest, it is damaged, or it is another artifact's.
     """
     try:
-        values = json.loads((folder / MANIFEST).read_bytes())
-        return [ShardRecord(**record) for record in (values["shards"] if "shards" in values else values["files"])]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder / MANIFEST} cannot be read ({error}).") from None
+        values = read_sealed_json(folder / MANIFEST)
+        records = [ShardRecord(**record) for record in (values["shards"] if "shards" in values else values["files"])]
+        owner = values.get("fingerprint") or values.get("description", {}).get("fingerprint")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{folder / MANIFEST} cannot be read ({error})") from None
+    if fingerprint and owner and owner != fingerprint:
+        raise InputError(f"{folder} holds another artifact, {owner[:12]}, than its name says")
+    return records
 
 
 def publish_dataset(

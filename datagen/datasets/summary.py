@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from datagen.core.errors import InputError
-from datagen.core.files import write_json
+from datagen.core.files import read_sealed_json, write_sealed_json
 from datagen.datasets.decoding import CorruptError
 from datagen.datasets.pictures import rgb_picture
 from datagen.datasets.shards import Manifest, read_manifest
@@ -30,7 +29,7 @@ the range, and 1,024 of 512 x 384 pixels take some seconds where 130,000 would t
 def stored_summary(folder: Path) -> dict[str, Any]:
     """The `summary` of a data set as `store_summary` has stored it beside the manifest, else made now."""
     try:
-        values: dict[str, Any] = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        values = read_sealed_json(folder / SUMMARY)
         if values["digest"] == read_manifest(folder).digest:
             return values
     except (OSError, ValueError, KeyError, TypeError):
@@ -40,7 +39,7 @@ def stored_summary(folder: Path) -> dict[str, Any]:
 
 def store_summary(folder: Path) -> None:
     """Stores the summary beside the manifest, for those who will not have all shards at hand."""
-    write_json(folder / SUMMARY, summary(folder))
+    write_sealed_json(folder / SUMMARY, summary(folder))
 
 
 def summary(folder: Path) -> dict[str, Any]:

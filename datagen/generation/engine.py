@@ -166,7 +166,7 @@ def _generate(
         )
     _check_rows(spec, folder, [records[shard] for shard in range(shards)])
     shutil.rmtree(folder / NOTES, ignore_errors=True)
-    about = {**spec.described(), **({"left_out": left_out} if left_out else {})}
+    about = {**spec.described(), "fingerprint": spec.fingerprint, **({"left_out": left_out} if left_out else {})}
     if math.isfinite(seconds):  # A set that was continued does not know what its first shards took.
         about["seconds"] = round(seconds, 1)
     manifest = Manifest(SPLIT, spec.class_names, tuple(records[shard] for shard in range(shards)), about)

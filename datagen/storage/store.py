@@ -150,15 +150,27 @@ class DatasetStore:
         """Whether the artifact was published when the store was last looked at; costs no look."""
         return (self.folder(spec) / MANIFEST).is_file()
 
-    def open(self, spec: Spec) -> Path:
+    def open(self, spec: Spec, *, checked: bool = False) -> Path:
         """Brings all files of a published artifact to this machine, and gives their folder.
 
         Shards and weights are brought once for all processes of a machine, and compared with their checksums then.
 
+        Args:
+            spec: of the artifact.
+            checked: whether to compare every byte with its checksum now, too: files may have changed on a disk.
+
         Raises:
-            InputError: it is not published, or damaged on its way.
+            InputError: it is not published, or damaged; the sentence says how to have it made again.
         """
-        return self._opened(spec, every_file) or self._absent(spec)
+        folder = self._opened(spec, every_file) or self._absent(spec)
+        if checked:
+            records = listed_files(folder)
+            if not self._backend.shared and folder.is_relative_to(self.root):
+                self._drop_damaged_copies(folder, records)
+                self._opened(spec, every_file)
+            if complaints := damaged_files(folder, records, checksums=True):
+                raise InputError(f"{complaints[0]}. {REPAIR}")
+        return folder
 
     def find(self, spec: Spec) -> Path | None:
         """The folder of an artifact with its small files alone; None if it is not published, by now."""
@@ -228,15 +240,25 @@ class DatasetStore:
         """
         folder = self.folder(spec)
         try:
-            return self._damaged(folder, listed_files(folder), checksums)
-        except InputError:
-            return [f"{folder / MANIFEST} cannot be read"]
+            whose = "" if isinstance(spec, RealDataset) else spec.fingerprint
+            return self._damaged(folder, listed_files(folder, whose), checksums)
+        except InputError as error:
+            return [str(error)]
 
     def _damaged(self, folder: Path, records: Sequence[ShardRecord], checksums: bool) -> list[str]:
         if self._backend.shared or not folder.is_relative_to(self.root):
             return damaged_files(folder, records, checksums=checksums)
+        if checksums:
+            self._drop_damaged_copies(folder, records)
         found = (self._complaint(self._name(folder), record, checksums) for record in records)
         return [complaint for complaint in found if complaint]
+
+    def _drop_damaged_copies(self, folder: Path, records: Sequence[ShardRecord]) -> None:
+        """Removes files of the mirror that are not what they were; they are brought again when they are needed."""
+        for record in records:
+            path = folder / record.file
+            if path.is_file() and damaged_files(folder, [record], checksums=True):
+                path.unlink()
 
     def _complaint(self, folder: str, record: ShardRecord, checksums: bool) -> str | None:
         name = f"{folder}/{record.file}"

@@ -63,10 +63,10 @@ def train_and_publish(
     for needed in stored_needs(spec):
         store.open(needed)
     if spec.source is not None:
-        store.check(spec.source, checksums=True)
+        folder = store.open(spec.source, checked=True)
         if reason := store.read_model(spec.source).failure:
             raise InputError(f"Its base, {spec.source.title}, failed: {reason}.")
-        source = load_file(store.folder(spec.source) / "weights.safetensors")
+        source = load_file(folder / "weights.safetensors")
     with store.unfinished(spec.cohort) as work:
         checkpoint = CohortCheckpoint(work.folder)
         with _measured(members, store, work, context, report, gpu_share) as (measured, usage):

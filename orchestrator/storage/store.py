@@ -15,6 +15,7 @@ A folder and an object store are the same here: `datagen.storage` knows where fi
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -27,9 +28,9 @@ from typing import Any, TextIO
 from filelock import FileLock, Timeout
 
 from datagen.core.errors import InputError
-from datagen.core.files import file_sha256, write_json
+from datagen.core.files import file_sha256, read_sealed_json, sealed, unsealed, write_json, write_sealed_json
 from datagen.core.identity import Spec
-from datagen.datasets.shards import MANIFEST
+from datagen.datasets.shards import MANIFEST, listed_files
 from datagen.storage.backend import PARTIAL
 from datagen.storage.object_store import Item
 from datagen.storage.store import DATASETS, REPAIR, DatasetStore
@@ -173,7 +174,7 @@ class Store(DatasetStore):
             {"file": path.name, "rows": 0, "bytes": path.stat().st_size, "sha256": file_sha256(path)}
             for path in sorted(aside.iterdir())
         ]
-        write_json(aside / MANIFEST, {"files": files})
+        write_sealed_json(aside / MANIFEST, {"fingerprint": spec.fingerprint, "files": files})
         self._backend.publish(aside, self._name(self.folder(spec)))
 
     def read_model(self, spec: TrainingSpec) -> StoredModel:
@@ -186,10 +187,18 @@ class Store(DatasetStore):
         if not self.has(spec):
             self.find(spec)  # It may have been published since the last look.
         try:
-            values = json.loads((folder / MODEL).read_text(encoding="utf-8"))
+            (record,) = [item for item in listed_files(folder, spec.fingerprint) if item.file == MODEL]
+            if not self._backend.shared:
+                self._drop_damaged_copies(folder, [record])
+            if not (folder / MODEL).exists():
+                self.find(spec)
+            content = (folder / MODEL).read_bytes()
+            if hashlib.sha256(content).hexdigest() != record.sha256:
+                raise ValueError("its checksum differs")
+            values = json.loads(content)
             usage = values.get("usage", {})
             return StoredModel(spec.fingerprint, values["history"], values["failure"], folder / WEIGHTS, usage)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, InputError) as error:
             raise InputError(f"{folder / MODEL} is damaged ({error}). {REPAIR}") from error
 
     def write_status(self, study: str, scale: str, status: Mapping[str, Any]) -> None:
@@ -204,7 +213,7 @@ class Store(DatasetStore):
 
     def write_ledger(self, study: str, scale: str, ledger: Mapping[str, Any]) -> None:
         """Keeps what a search has tried."""
-        self._write(self._ledger(study, scale), ledger)
+        self._write(self._ledger(study, scale), sealed(ledger))
 
     def read_ledger(self, study: str, scale: str) -> dict[str, Any]:
         """What a search has tried, as it was written.
@@ -215,11 +224,10 @@ class Store(DatasetStore):
         """
         name = self._ledger(study, scale)
         try:
-            values: dict[str, Any] = json.loads(self._backend.read(name))
+            return unsealed(self._backend.read(name))
         except ValueError as error:
             where = f"{self.location}/{name}"
             raise InputError(f"{where} is damaged ({error}). Remove it to begin the search anew.") from error
-        return values
 
     def write_speed(self, scale: str, speed: Mapping[str, float]) -> None:
         """Keeps what a run has shown of the machine's speed, for later estimates."""
@@ -251,14 +259,14 @@ class Store(DatasetStore):
         """Keeps what the trials of an unfinished piece of a cohort have used, by fingerprint."""
         folder = self.partial_folder(cohort)
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / f"{piece}.usage.json", {key: dict(value) for key, value in usage.items()})
+        write_sealed_json(folder / f"{piece}.usage.json", {key: dict(value) for key, value in usage.items()})
 
     def read_usage(self, cohort: str, fingerprints: Sequence[str]) -> dict[str, dict[str, float]]:
         """What these trials have used in earlier attempts, whatever piece they were in."""
         found: dict[str, dict[str, float]] = {}
         for path in self.partial_folder(cohort).glob("*.usage.json"):
             try:
-                usage = json.loads(path.read_text(encoding="utf-8"))
+                usage = read_sealed_json(path)
             except (OSError, ValueError):
                 continue  # It costs a part of a sum, no result.
             for key in fingerprints:
@@ -276,11 +284,11 @@ class Store(DatasetStore):
             CohortCheckpoint(work.folder).forget(spec.fingerprint)
             for path in work.folder.glob("*.usage.json"):
                 try:
-                    usage = json.loads(path.read_text(encoding="utf-8"))
+                    usage = read_sealed_json(path)
                 except (OSError, ValueError):
                     continue
                 if usage.pop(spec.fingerprint, None) is not None:
-                    write_json(path, usage)
+                    write_sealed_json(path, usage)
             with suppress(OSError):
                 work.folder.rmdir()
 

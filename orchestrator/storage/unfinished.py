@@ -10,8 +10,8 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
+from datagen.core.files import unsealed
 from datagen.storage.object_store import Item
 
 RAY_TRAIN = "ray_train"
@@ -50,7 +50,7 @@ def trials_of(item: Item, read: Read) -> frozenset[str]:
         return checkpoint_of(item, read).trials
     if item.key.endswith(".usage.json") and item.size:
         try:
-            values: dict[str, Any] = json.loads(read(item.key, 0, item.size))
+            values = unsealed(read(item.key, 0, item.size))
             return frozenset(values)
         except (ValueError, TypeError):
             pass
