@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from datagen.core.errors import InputError
+from datagen.core.files import read_sealed_json, write_sealed_json
 from datagen.datasets import pixel_statistics as statistics
 from datagen.datasets.pixel_statistics import STATISTICS, ChannelSums, dataset_statistics, sums_of
 from datagen.datasets.shards import publish_dataset
@@ -66,7 +67,7 @@ def test_a_set_that_cannot_be_written_is_summed_all_the_same(folder: Path, monke
     def refused(path: Path, values: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(statistics, "write_json", refused)
+    monkeypatch.setattr(statistics, "write_sealed_json", refused)
     assert dataset_statistics(folder).images == 48
     assert not (folder / STATISTICS).exists()
 
@@ -84,8 +85,8 @@ def test_the_whole_set_is_read_from_the_file_and_a_part_of_it_from_its_images(
     everything, part = torch.arange(len(train_images)), torch.arange(0, 48, 3)
     computed = statistics_of(train_images, everything)
     assert statistics_of(train_images, everything, folder) == computed
-    values = json.loads((folder / STATISTICS).read_text())
-    (folder / STATISTICS).write_text(json.dumps({**values, "total": [1, 2, 3]}))
+    values = read_sealed_json(folder / STATISTICS)
+    write_sealed_json(folder / STATISTICS, {**values, "total": [1, 2, 3]})
     assert statistics_of(train_images, everything, folder) != computed
     assert statistics_of(train_images, part, folder) == statistics_of(train_images, part)
 
