@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import orchestrator.api
+import orchestrator.sweep
 from orchestrator.cli.overrides import apply_overrides
 from orchestrator.mindgap import door
 from orchestrator.planning.catalog import load, study_names
@@ -153,6 +154,13 @@ def test_the_pages_that_code_cites_are_in_the_repository() -> None:
 
 def test_the_readme_is_read_in_three_minutes() -> None:
     assert len(README.splitlines()) <= 120
+
+
+def test_the_exit_codes_of_the_pages_are_the_sweeps() -> None:
+    told = re.findall(r"^\| (\d+) \| ", TEXT["docs/cluster.md"], flags=re.MULTILINE)
+    documented = re.search(r"Exit codes: (.*?)\. ", orchestrator.sweep.__doc__ or "", flags=re.DOTALL)
+    assert documented
+    assert told == re.findall(r"(?:^|;)\s*(\d+)", documented[1])
 
 
 def test_ci_runs_the_readmes_own_test_command() -> None:
