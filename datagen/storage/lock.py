@@ -152,14 +152,12 @@ class FolderLock:
         self._root, self._file = root, root / LOCK
 
     def owner(self) -> Owner | None:
-        """See `Lock`."""
         try:
             return _owner(self._file.read_bytes())
         except OSError:
             return None
 
     def silence(self) -> float:
-        """See `Lock`."""
         probe = self._root / f"clock.{uuid.uuid4().hex}"
         try:
             probe.write_text("", encoding="utf-8")
@@ -170,7 +168,6 @@ class FolderLock:
             probe.unlink(missing_ok=True)
 
     def create(self, owner: Owner) -> bool:
-        """See `Lock`."""
         try:
             file = os.open(self._file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
         except FileExistsError:
@@ -182,11 +179,8 @@ class FolderLock:
         return True
 
     def remove(self, owner: Owner | None) -> None:
-        """See `Lock`.
-
-        The note is first renamed, which one of several contenders can do, and looked at: should somebody have been
-        faster and be the owner by now, it is put back.
-        """
+        # The note is first renamed, which one of several contenders can do, and looked at: should somebody have been
+        # faster and be the owner by now, it is put back.
         aside = self._root / f"owner.{uuid.uuid4().hex}"
         try:
             if self.owner() == owner:
@@ -202,7 +196,6 @@ class FolderLock:
         aside.unlink(missing_ok=True)
 
     def beat(self, owner: Owner) -> None:
-        """See `Lock`."""
         try:
             os.utime(self._file)
         except FileNotFoundError:
@@ -217,18 +210,12 @@ class BucketLock:
         self._bucket, self._beats = bucket, 0
 
     def owner(self) -> Owner | None:
-        """See `Lock`.
-
-        Raises:
-            BucketError: the object store is away.
-        """
         try:
             return _owner(self._bucket.read(LOCK))
         except FileNotFoundError:
             return None
 
     def silence(self) -> float:
-        """See `Lock`."""
         try:
             changed = self._bucket.item(LOCK).changed
             return self._bucket.server_time() - changed
@@ -236,7 +223,6 @@ class BucketLock:
             return 0.0
 
     def create(self, owner: Owner) -> bool:
-        """See `Lock`."""
         try:
             self._bucket.create(LOCK, _note(owner))
         except ReplacedError:
@@ -250,10 +236,7 @@ class BucketLock:
         return True
 
     def remove(self, owner: Owner | None) -> None:
-        """See `Lock`.
-
-        The note is emptied, not deleted: the server lets one of several contenders do that, and refuses a late one.
-        """
+        # The note is emptied, not deleted: the server lets one of several contenders do that, and refuses a late one.
         try:
             content, tag = self._bucket.read_tagged(LOCK)
             if _owner(content) == owner:
@@ -262,7 +245,6 @@ class BucketLock:
             return
 
     def beat(self, owner: Owner) -> None:
-        """See `Lock`."""
         self._beats += 1
         try:
             content, tag = self._bucket.read_tagged(LOCK)
