@@ -11,6 +11,11 @@ from diffusers import (
     DDIMScheduler,
     DDPMScheduler,
     EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
+    FluxTransformer2DModel,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
     StableDiffusionXLPipeline,
     StableUnCLIPImg2ImgPipeline,
     UNet2DConditionModel,
@@ -26,6 +31,8 @@ from transformers import (
     CLIPTokenizer,
     CLIPVisionConfig,
     CLIPVisionModelWithProjection,
+    T5Config,
+    T5EncoderModel,
 )
 
 from datagen import pocket
@@ -99,6 +106,69 @@ def save_unclip(folder: Path) -> Path:
     return _saved(pipeline, folder)
 
 
+def save_sd3(folder: Path) -> Path:
+    """A StableDiffusion3Pipeline: a transformer, three text encoders, flow matching."""
+    torch.manual_seed(3)
+    tokenizer = _tokenizer()
+    pipeline: Any = StableDiffusion3Pipeline(
+        transformer=SD3Transformer2DModel(
+            sample_size=SIDE // 2,
+            patch_size=1,
+            in_channels=4,
+            num_layers=1,
+            attention_head_dim=8,
+            num_attention_heads=4,
+            joint_attention_dim=2 * WIDTH,
+            caption_projection_dim=32,
+            pooled_projection_dim=2 * WIDTH,
+            out_channels=4,
+            pos_embed_max_size=SIDE,
+        ),
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+        vae=_vae(shift_factor=0.06, scaling_factor=1.5),
+        text_encoder=CLIPTextModelWithProjection(_text_config(tokenizer)),
+        tokenizer=tokenizer,
+        text_encoder_2=CLIPTextModelWithProjection(_text_config(tokenizer)),
+        tokenizer_2=_tokenizer(),
+        text_encoder_3=T5EncoderModel(_t5_config(tokenizer, 2 * WIDTH)),
+        tokenizer_3=_tokenizer(),
+    )
+    return _saved(pipeline, folder)
+
+
+def save_flux(folder: Path) -> Path:
+    """A FluxPipeline: a transformer that is given the guidance, CLIP for the whole prompt and T5 for its words."""
+    torch.manual_seed(4)
+    tokenizer = _tokenizer()
+    pipeline: Any = FluxPipeline(
+        transformer=FluxTransformer2DModel(
+            patch_size=1,
+            in_channels=16,
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=32,
+            pooled_projection_dim=WIDTH,
+            guidance_embeds=True,
+            axes_dims_rope=(4, 6, 6),
+        ),
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+        vae=_vae(shift_factor=0.06, scaling_factor=1.5),
+        text_encoder=CLIPTextModel(_text_config(tokenizer)),
+        tokenizer=tokenizer,
+        text_encoder_2=T5EncoderModel(_t5_config(tokenizer, 32)),
+        tokenizer_2=_tokenizer(),
+    )
+    return _saved(pipeline, folder)
+
+
+def _t5_config(tokenizer: Any, width: int) -> T5Config:
+    return T5Config(
+        vocab_size=len(tokenizer), d_model=width, d_kv=8, d_ff=32, num_layers=1, num_heads=2, is_encoder_decoder=False
+    )
+
+
 def _saved(pipeline: Any, folder: Path) -> Path:
     pipeline.save_pretrained(folder, safe_serialization=True)
     return folder
@@ -123,8 +193,9 @@ def _text_config(tokenizer: Any) -> CLIPTextConfig:
     )
 
 
-def _vae() -> AutoencoderKL:
+def _vae(**options: float) -> AutoencoderKL:
     return AutoencoderKL(
+        **options,
         down_block_types=("DownEncoderBlock2D",) * 2,
         up_block_types=("UpDecoderBlock2D",) * 2,
         block_out_channels=(8, 16),

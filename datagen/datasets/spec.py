@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,12 +137,16 @@ class DiffusionDataset(DerivedDataset, ABC):
     denoiser_weights: str = identity(
         "precision", choices=("precision", "float8"), help="float8: rounded and kept so, computed with in precision"
     )
+    pipeline_arguments: str = identity(
+        "", help='further arguments of the pipeline, as JSON: {"max_sequence_length": 128}'
+    )
     pipeline_folder: Path = runtime(help="where the generator's files are")
     adapter_folder: Path | None = runtime(None, help="where the adapter's safetensors file is")
     compile: bool = runtime(False, help="torch.compile denoiser and decoder; worth its minutes on a GPU")
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "pipeline_arguments", _as_json_object(self.pipeline_arguments))
         if self.deepcache_interval > self.denoising_steps:
             raise InputError(
                 f"deepcache_interval must be at most {self.denoising_steps}, the steps that are taken, "
@@ -169,6 +174,21 @@ class DiffusionDataset(DerivedDataset, ABC):
     @abstractmethod
     def prompt(self, label: int, index: int) -> str:
         """The prompt of image `index` of a class."""
+
+
+def _as_json_object(text: str) -> str:
+    """The arguments in one spelling, which two ways to write them share."""
+    if not text:
+        return ""
+    try:
+        arguments = json.loads(text)
+        if not isinstance(arguments, dict):
+            raise ValueError("it is no object")
+        return json.dumps(arguments, sort_keys=True, allow_nan=False) if arguments else ""
+    except ValueError as error:
+        raise InputError(
+            f'pipeline_arguments must be a JSON object, as {{"max_sequence_length": 128}} is, not {text!r}: {error}.'
+        ) from None
 
 
 @dataclass(frozen=True, kw_only=True)

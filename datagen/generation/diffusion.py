@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -17,13 +18,24 @@ from PIL import Image
 from datagen.core.errors import InputError
 from datagen.datasets.shards import ImageRow
 from datagen.datasets.spec import DiffusionDataset, GeneratedDataset
-from datagen.generation.embeddings import PromptEmbeddings, check_lengths
+from datagen.generation.embeddings import check_lengths, prompts_for, takes
 from datagen.generation.pipelines import load_pipeline
 from datagen.generation.variants import DeepFeatures
 
 CPU_BATCH_MULTIPLE = 16
 """On a CPU oneDNN picks its kernels by batch size: with batches of 1, 3 or 7 about a tenth of the images differed in a
 pixel from those of a batch of 64, with multiples of 16 none did. So a batch is padded to such a multiple."""
+
+
+SET_BY_THE_SPEC = frozenset(
+    {
+        *("self", "prompt", "width", "height", "num_inference_steps", "guidance_scale", "generator", "output_type"),
+        *("return_dict", "num_images_per_prompt", "latents", "image", "strength", "noise_level"),
+        *("callback_on_step_end", "callback_on_step_end_tensor_inputs", "callback", "callback_steps", "kwargs"),
+        *("prompt_embeds", "pooled_prompt_embeds", "negative_prompt_embeds", "negative_pooled_prompt_embeds"),
+    }
+)
+"""Arguments of pipelines that other settings say, or that would change what one image is."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +64,11 @@ class DiffusionPainter(ABC):
         self._pipeline = load_pipeline(spec, self.device)
         reused = spec.deepcache_interval > 1
         self._deep_features = DeepFeatures(self._pipeline.unet, spec.deepcache_interval) if reused else None
-        self._embeddings = PromptEmbeddings(self._pipeline, spec.guidance, self.device)
+        more = further_arguments(spec, self._pipeline)
+        self._embeddings = prompts_for(self._pipeline, spec.guidance, self.device, more)
+        self._arguments = {name: value for name, value in more.items() if name not in self._embeddings.own}
+        if "guidance_scale" in takes(self._pipeline):
+            self._arguments["guidance_scale"] = spec.guidance
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="read")
         # A worker on the CPU has one core; beside a GPU, JPEG of 512 x 384 takes a core 4 ms.
         encoders = 1 if self.device.type == "cpu" else min(4, os.cpu_count() or 1)
@@ -104,7 +120,7 @@ class DiffusionPainter(ABC):
                     **self._embeddings.of([self._prompt(subject) for subject in padded]),
                     **self._conditions(padded),
                     num_inference_steps=spec.steps,
-                    guidance_scale=spec.guidance,
+                    **self._arguments,
                     generator=generators,
                     output_type="pt",
                 ).images[: len(subjects)]
@@ -148,6 +164,22 @@ class DiffusionPainter(ABC):
             prompt=self._prompt(subject),
             seed=self._seed(subject),
         )
+
+
+def further_arguments(spec: DiffusionDataset, pipeline: Any) -> dict[str, Any]:
+    """The spec's further arguments of the pipeline.
+
+    Raises:
+        InputError: the pipeline does not take one, or the spec has a setting for it.
+    """
+    arguments: dict[str, Any] = json.loads(spec.pipeline_arguments or "{}")
+    possible = takes(pipeline) - SET_BY_THE_SPEC
+    if unknown := [name for name in arguments if name not in possible]:
+        raise InputError(
+            f"pipeline_arguments has {unknown[0]}, but a {type(pipeline).__name__} takes of them: "
+            f"{', '.join(sorted(possible))}."
+        )
+    return arguments
 
 
 class TextToImage(DiffusionPainter):

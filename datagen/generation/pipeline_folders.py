@@ -13,15 +13,18 @@ from typing import Any
 from datagen.core.errors import InputError
 from datagen.core.wording import listed
 from datagen.datasets.spec import DiffusionDataset, OracleDataset
+from datagen.generation.pipeline_classes import check_draws_from_prompts, is_known_library
 
 PIPELINES = {
-    "text_to_image": ("StableDiffusionPipeline", "StableDiffusionXLPipeline"),
     "image_to_image": ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline"),
     "unclip": ("StableUnCLIPImg2ImgPipeline",),
 }
-"""The classes of `diffusers` that each method may be made with; nothing else that a folder names is ever imported."""
+"""The classes of `diffusers` that methods may be made with which draw from other images. From prompts any class of the
+installed diffusers draws that is called with a prompt; nothing else that a folder names is ever imported."""
 INDEX = "model_index.json"
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
+DENOISERS = ("unet", "transformer")
+"""The part of a pipeline that denoises, as diffusers call it."""
 NOT_NEEDED = ("safety_checker", "image_encoder", "feature_extractor")
 """Parts that text-to-image pipelines do without. The safety checker is never loaded."""
 _WITHOUT_WEIGHTS = re.compile(r"(Scheduler|Tokenizer|TokenizerFast|Processor|ProcessorPil|Extractor)$")
@@ -38,21 +41,27 @@ def check_weights(spec: DiffusionDataset) -> str:
     Raises:
         InputError: a folder is missing or incomplete, holds pickled weights only, or is of a class that does not fit.
     """
-    class_name = pipeline_class(spec.pipeline_folder, PIPELINES[method_of(spec)])
+    class_name = pipeline_class(spec.pipeline_folder, PIPELINES.get(method_of(spec)))
     if spec.adapter_folder is not None:
         adapter_file(spec.adapter_folder)
     return class_name
 
 
-def pipeline_class(folder: Path, allowed: tuple[str, ...]) -> str:
+def pipeline_class(folder: Path, allowed: tuple[str, ...] | None) -> str:
     """The class that a pipeline's `model_index.json` names, after a check that all its parts are there.
+
+    Args:
+        folder: the pipeline's.
+        allowed: the classes that fit; None: all that draw an image from a prompt.
 
     Raises:
         InputError: see `check_weights`.
     """
     index = _read_index(folder)
     class_name = str(index.get("_class_name"))
-    if class_name not in allowed:
+    if allowed is None:
+        check_draws_from_prompts(class_name, folder)
+    elif class_name not in allowed:
         raise InputError(f"The pipeline in {folder} is a {class_name}, but {' or '.join(allowed)} is needed here.")
     optional = () if "unclip" in class_name.lower() else NOT_NEEDED
     parts = {
@@ -62,6 +71,11 @@ def pipeline_class(folder: Path, allowed: tuple[str, ...]) -> str:
     }
     if lacking := [name for name in parts if not (folder / name).is_dir()]:
         raise InputError(f"The pipeline in {folder} lacks {listed(lacking)}. Download it again, whole.")
+    if foreign := [f"{name} of {part[0]}" for name, part in parts.items() if not is_known_library(str(part[0]))]:
+        raise InputError(
+            f"The pipeline in {folder} has parts that are neither diffusers' nor transformers': {listed(foreign)}. "
+            "Such code is never loaded."
+        )
     for name, (_, part_class) in parts.items():
         _check_part(folder / name, str(part_class))
     return class_name
@@ -69,7 +83,7 @@ def pipeline_class(folder: Path, allowed: tuple[str, ...]) -> str:
 
 def weights_variant(folder: Path) -> str | None:
     """The hub's "fp16" where a pipeline's denoiser is there in half precision only, under file names that say so."""
-    names = [path.name for path in (folder / "unet").glob("*.safetensors")]
+    names = [path.name for part in DENOISERS for path in (folder / part).glob("*.safetensors")]
     return "fp16" if names and all(".fp16" in name for name in names) else None
 
 

@@ -13,9 +13,16 @@ from transformers.utils import logging as transformers_logging
 from datagen.core.errors import InputError
 from datagen.core.wording import one_line
 from datagen.datasets.spec import DiffusionDataset, OracleDataset
-from datagen.generation.pipeline_folders import adapter_file, check_weights, weights_variant
+from datagen.generation.pipeline_folders import DENOISERS, adapter_file, check_weights, weights_variant
 from datagen.generation.variants import keep_in_float8
 
+WITH_SAFETY_CHECKER = (
+    "StableDiffusionPipeline",
+    "StableDiffusionImg2ImgPipeline",
+    "LatentConsistencyModelPipeline",
+)
+PACKED = ("FluxPipeline",)
+"""They take the latent's pixels in squares of 2, whatever their denoiser's configuration says."""
 _SCHEDULERS = {
     "ddim": "DDIMScheduler",
     "pndm": "PNDMScheduler",
@@ -39,13 +46,11 @@ def load_pipeline(spec: DiffusionDataset, device: torch.device) -> Any:
         class_name = "StableDiffusionImg2ImgPipeline"
         if int(spec.steps * spec.strength) < 1:
             raise InputError(f"strength={spec.strength:g} of {spec.steps} steps leaves none. Raise one of them.")
-    if spec.width % 8 or spec.height % 8:
-        raise InputError(f"width and height must be multiples of 8, not {spec.width} and {spec.height}.")
     _be_quiet()
     options: dict[str, Any] = {}
     if class_name.startswith("StableDiffusionXL"):
         options["add_watermarker"] = False
-    elif class_name.startswith("StableDiffusion"):
+    elif class_name in WITH_SAFETY_CHECKER:
         options |= {"safety_checker": None, "requires_safety_checker": False}
     try:
         pipeline = getattr(diffusers, class_name).from_pretrained(
@@ -65,23 +70,39 @@ def load_pipeline(spec: DiffusionDataset, device: torch.device) -> Any:
         raise InputError(
             f"The diffusion pipeline in {spec.pipeline_folder} cannot be loaded: {one_line(error)}"
         ) from error
+    denoiser = denoiser_of(pipeline)
+    _check_settings(spec, pipeline)
     if spec.scheduler != "pipeline":
         pipeline.scheduler = getattr(diffusers, _SCHEDULERS[spec.scheduler]).from_config(pipeline.scheduler.config)
-    _check_settings(spec, pipeline)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.to(device)
     if device.type == "cuda":
         # Convolutions of half-precision images are faster with channels last (anchors: 1.354 to 1.058 s an image).
-        pipeline.unet.to(memory_format=torch.channels_last)
+        if hasattr(pipeline, "unet"):
+            denoiser.to(memory_format=torch.channels_last)
         pipeline.vae.to(memory_format=torch.channels_last)
         look_up_on_the_host(pipeline.scheduler)
     if spec.denoiser_weights == "float8":
-        keep_in_float8(pipeline.unet, getattr(torch, spec.precision))
+        keep_in_float8(denoiser, getattr(torch, spec.precision))
     if spec.compile:
         # The forward pass alone: a hook that counts steps would be compiled anew at each.
-        pipeline.unet.forward = torch.compile(pipeline.unet.forward)
+        denoiser.forward = torch.compile(denoiser.forward)
         pipeline.vae.decoder.forward = torch.compile(pipeline.vae.decoder.forward)
     return pipeline
+
+
+def denoiser_of(pipeline: Any) -> Any:
+    """The network of a pipeline that denoises.
+
+    Raises:
+        InputError: it has none that is known by its name.
+    """
+    found = [part for name in DENOISERS if (part := getattr(pipeline, name, None)) is not None]
+    if not found:
+        raise InputError(
+            f"A {type(pipeline).__name__} has no part called {' or '.join(DENOISERS)}, so it cannot be used."
+        )
+    return found[0]
 
 
 def look_up_on_the_host(scheduler: Any) -> None:
@@ -128,6 +149,20 @@ def _fuse_adapter(pipeline: Any, spec: DiffusionDataset) -> None:
 
 
 def _check_settings(spec: DiffusionDataset, pipeline: Any) -> None:
+    denoiser, class_name = denoiser_of(pipeline), type(pipeline).__name__
+    scale = int(getattr(pipeline, "vae_scale_factor", 8))
+    # Transformers take the latent's pixels in squares.
+    patch = 2 if class_name in PACKED else int(getattr(denoiser.config, "patch_size", None) or 1)
+    unit = 8 if hasattr(pipeline, "unet") else scale * patch
+    if spec.width % unit or spec.height % unit:
+        raise InputError(f"width and height must be multiples of {unit}, not {spec.width} and {spec.height}.")
+    if spec.deepcache_interval > 1 and not hasattr(pipeline, "unet"):
+        raise InputError(f"deepcache_interval needs a denoiser that is a UNet, which a {class_name} has not. Give 1.")
+    flows = type(pipeline.scheduler).__name__.startswith("FlowMatch")
+    if spec.scheduler != "pipeline" and flows:
+        raise InputError(
+            f"scheduler={spec.scheduler} does not go with a {class_name}, which matches flows. Give pipeline."
+        )
     levels = spec.steps
     trained = int(pipeline.scheduler.config.num_train_timesteps)
     if levels > trained:
