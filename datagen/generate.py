@@ -127,7 +127,7 @@ def _make_one(
             workers=workers,
             gpus_per_worker=gpus,
             on_progress=lambda done: progress(done, spec.images),
-            say=lambda sentence: console.print(sentence, highlight=False, markup=False),
+            say=lambda sentence: console.print(sentence),
         )
     manifest, seconds = read_manifest(folder), time.monotonic() - started
     size = sum(shard.bytes for shard in manifest.shards) / 1e6

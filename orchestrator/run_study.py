@@ -130,7 +130,7 @@ def _announce(run: StudyRun) -> None:
     counts = f" on scale {part.scale.name}: {len(part.trials)} trials, {missing} to run."
     run.console.print(Text.assemble((part.study.name, "bold"), counts))
     for sentence in part.repetitions:
-        run.console.print(sentence, style="yellow", markup=False)
+        run.console.print(sentence, style="yellow")
     run.console.print(f"MLflow: {ui_command(tracking_uri(run.store))}", soft_wrap=True)
 
 

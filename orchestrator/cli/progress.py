@@ -79,7 +79,7 @@ class Progress:
     def task_silent(self, task: Task, sentence: str) -> None:
         """Says that a task has not reported for long."""
         self._last_line = time.monotonic()
-        self._console.print(f"{task.title}: {sentence}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+        self._console.print(f"{task.title}: {sentence}", style="yellow", soft_wrap=True)
 
     def task_retried(self, task: Task, reason: str, pause: float) -> None:
         """Says why a task starts again."""
