@@ -19,11 +19,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from datagen.core.identity import derived_seed
 from datagen.core.plotting import importable_matplotlib
 from trainables.augmentations.apply import Augmenter, evaluation_view
 from trainables.checkpoint import CohortCheckpoint
 from trainables.distributed import DistributedContext
+from trainables.evaluation_record import evaluation_batches, evaluation_order_seed
 from trainables.features import KeptFeatures, may_keep
 from trainables.input.data import EVALUATION_BATCH, ImageSet, epoch_batches, fraction_subset, steps_per_epoch
 from trainables.input.pixel_statistics import IMAGENET, PixelStatistics, statistics_of
@@ -45,13 +45,15 @@ with importable_matplotlib():
 class Trained:
     """The result of one training: the whole network's state under timm's names, and its metrics by epoch.
 
-    `normalization` is that of the training images, `history` has the rows of `EpochReport.trials`.
+    `normalization` is that of the training images, `evaluation_normalization` of the validation images; `history` has
+    the rows of `EpochReport.trials`.
     """
 
     spec: TrainingSpec
     state: dict[str, Tensor]
     history: list[dict[str, float]]
     normalization: PixelStatistics
+    evaluation_normalization: PixelStatistics
     failure: str | None = None
 
 
@@ -274,10 +276,9 @@ class Cohort:
         """
         order = self._validation.labels.argsort(stable=True)
         if self.spec.batchnorm_evaluation_order == "shuffled":
-            generator = torch.Generator().manual_seed(derived_seed(self.spec.seed, "evaluation"))
+            generator = torch.Generator().manual_seed(evaluation_order_seed(self.spec))
             order = torch.randperm(len(order), generator=generator)
-        batches = max(1, round(len(order) / self.spec.batch_size))
-        return [self.context.share(batch) for batch in order.tensor_split(batches)]
+        return [self.context.share(batch) for batch in order.tensor_split(evaluation_batches(self.spec, len(order)))]
 
     def report(self, epoch: int) -> EpochReport:
         """Closes the epoch's account of time and tells what is known after it."""
@@ -294,7 +295,8 @@ class Cohort:
         """The whole network: the trunk's values below the cut, the branch's above."""
         state = self.trunk.layers.timm_state() | branch.layers.timm_state()
         own = {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
-        return Trained(branch.spec, own, branch.history, self._statistics, branch.failure)
+        statistics = self._statistics, self._validation_statistics
+        return Trained(branch.spec, own, branch.history, *statistics, branch.failure)
 
 
 class _Accuracy:

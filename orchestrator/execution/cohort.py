@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -50,6 +49,7 @@ def train_and_publish(
 
     from trainables.checkpoint import CohortCheckpoint
     from trainables.distributed import DistributedContext
+    from trainables.evaluation_record import evaluation_record
     from trainables.loop import train_cohort
     from trainables.memory.budget import meter_of
     from trainables.models.networks import timm_checkpoint
@@ -88,7 +88,7 @@ def train_and_publish(
                     result.history,
                     result.failure,
                     functools.partial(save_file, timm_checkpoint(spec.network, result.state)),
-                    dataclasses.asdict(result.normalization),
+                    evaluation_record(result.spec, result.normalization, result.evaluation_normalization),
                     usage.get(result.spec.fingerprint),
                 )
             checkpoint.discard([result.spec.fingerprint for result in results])

@@ -147,12 +147,13 @@ class Store(DatasetStore):
         history: Sequence[dict[str, float]],
         failure: str | None,
         save_weights: Callable[[Path], object],
-        normalization: dict[str, Any] | None = None,
+        evaluation: Mapping[str, Any] | None = None,
         usage: Mapping[str, float] | None = None,
     ) -> None:
         """Publishes a training. `save_weights(path)` writes the weights file; it is not called for a failed one.
 
-        `normalization` (mean and std of the network's input) and `usage` (see `StoredModel`) go into the sidecar.
+        `evaluation` (what network the weights belong to and how it was evaluated, as
+        `trainables.evaluation_record` writes it) and `usage` (see `StoredModel`) go into the sidecar.
         """
         if self.find(spec):
             return
@@ -164,7 +165,7 @@ class Store(DatasetStore):
             "title": spec.title,
             "spec": spec.described(),
             "class_names": list(spec.train.class_names),
-            "normalization": normalization,
+            **(evaluation or {}),
             "failure": failure,
             "usage": dict(usage or {}),
             "history": list(history),

@@ -12,17 +12,22 @@ from trainables.input.threads import in_threads
 from trainables.spec import TrainingSpec
 
 
-class PlainAugmentation:
-    """Resize 256 and centre crop 224, bilinear, or the same at another size (docs/papers.md, "Training").
+def evaluation_resize(image_size: int) -> int:
+    """To how many pixels the shorter side is resized before the centre square of `image_size` is cut.
 
-    Below 64 px the margin would cut the objects of data sets made at that size, so there the whole image is kept.
+    256/224 of it; below 64 px, where the margin would cut the objects of data sets made at that size, no more than it.
     """
+    return round(image_size * 256 / 224) if image_size >= 64 else image_size
+
+
+class PlainAugmentation:
+    """Resize 256 and centre crop 224, bilinear, or the same at another size (docs/papers.md, "Training")."""
 
     uniforms = 0
 
     def __init__(self, spec: TrainingSpec) -> None:
         self._size = spec.image_size
-        self._resized = round(self._size * 256 / 224) if self._size >= 64 else self._size
+        self._resized = evaluation_resize(self._size)
         self._transform = v2.Compose([v2.Resize(self._resized, antialias=True), v2.CenterCrop(self._size)])
 
     def __call__(

@@ -6,6 +6,7 @@ import difflib
 import itertools
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -154,14 +155,22 @@ def build_layers(
     return layers.to(memory_format=torch.channels_last)
 
 
-def timm_network(model: str, classes: int) -> nn.Module:
-    """A network of timm's by its name, with its own default initialization."""
+def _options(model: str) -> dict[str, Any]:
+    """What `timm.create_model` is told beside a network's name and its classes."""
     # t-ReX keeps the last BatchNorm of each block at weight 1 (docs/papers.md, "Training").
-    options = {"zero_init_last": False} if model.startswith("resnet") else {}
+    return {"zero_init_last": False} if model.startswith("resnet") else {}
+
+
+def timm_network(model: str, classes: int) -> nn.Module:
+    """A network of timm's by its name, with its own default initialization.
+
+    Raises:
+        InputError: timm has no such network or cannot build it.
+    """
     if not timm.is_model(model):
         raise InputError(f"timm has no network {model!r}. {_nearest_network(model)}")
     try:
-        network: nn.Module = timm.create_model(model, num_classes=classes, **options)
+        network: nn.Module = timm.create_model(model, num_classes=classes, **_options(model))
     except Exception as error:
         raise InputError(f"timm cannot build {model} for {classes} classes: {first_line(error)}") from error
     return network
@@ -172,20 +181,24 @@ def _nearest_network(model: str) -> str:
     return f"Did you mean {' or '.join(close)}?" if close else "timm.list_models() has the names."
 
 
+_SLIM: dict[str, Any] = {
+    "layers": (3, 4, 6, 3),
+    "stem_type": "deep",
+    "stem_width": SLIM_WIDTH // 2,
+    "channels": (SLIM_WIDTH, 2 * SLIM_WIDTH, 4 * SLIM_WIDTH, 8 * SLIM_WIDTH),
+    # timm's default; without it, as the papers train, 8 epochs on the pocket data reach 70 % instead of 76 %.
+    "zero_init_last": True,
+}
+_SLIM_STEM: dict[str, Any] = {
+    **{"in_channels": 3, "out_channels": SLIM_WIDTH, "kernel_size": 3},
+    **{"stride": 2, "padding": 1, "bias": False},
+}
+
+
 def _resnet50_slim(classes: int) -> ResNet:
     """ResNet-50's topology at an eighth of its width, its 7x7 stem convolution replaced by 3x3 for 32-px images."""
-    width = SLIM_WIDTH
-    network = ResNet(
-        Bottleneck,
-        (3, 4, 6, 3),
-        num_classes=classes,
-        stem_type="deep",
-        stem_width=width // 2,
-        channels=(width, 2 * width, 4 * width, 8 * width),
-        # timm's default; without it, as the papers train, 8 epochs on the pocket data reach 70 % instead of 76 %.
-        zero_init_last=True,
-    )
-    network.conv1 = nn.Conv2d(3, width, kernel_size=3, stride=2, padding=1, bias=False)
+    network = ResNet(Bottleneck, num_classes=classes, **_SLIM)
+    network.conv1 = nn.Conv2d(**_SLIM_STEM)
     nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
     for module in network.modules():
         if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.stride == (1, 1):
@@ -195,6 +208,26 @@ def _resnet50_slim(classes: int) -> ResNet:
 
 _BUILDERS: dict[str, Callable[[int], nn.Module]] = {"resnet50_slim": _resnet50_slim}
 """Networks that are not timm's by name."""
+
+
+def described_network(
+    model: str, classes: int, network: Sequence[Layer], *, head: str, temperature: float
+) -> dict[str, Any]:
+    """How to build a network with timm and torch alone, as plain values; the arguments are those of `build_layers`."""
+    slim = model in _BUILDERS
+    maker = {"made_by": "timm.models.resnet.ResNet", "arguments": {"block": "Bottleneck", **_SLIM}}
+    timm_maker = {"made_by": "timm.create_model", "arguments": {"model_name": model, **_options(model)}}
+    described: dict[str, Any] = maker if slim else timm_maker
+    described["arguments"]["num_classes"] = classes
+    described["replaced_by_conv2d"] = {"conv1": _SLIM_STEM} if slim else {}
+    described["layers"] = [{"name": layer.name, "modules": list(layer.modules)} for layer in network]
+    described["head"] = {"module": classifier_name(network), "kind": head}
+    if head == "cosine":
+        formula = "normalize(features) @ normalize(weight).T / temperature, each row of L2 norm 1"
+        described["head"] |= {"temperature": temperature, "logits": formula}
+    else:
+        described["head"] |= {"logits": "features @ weight.T + bias"}
+    return described
 
 
 def _check_list(model: str, network: nn.Module, layers: Sequence[Layer]) -> None:
@@ -242,7 +275,7 @@ def timm_checkpoint(layers: Sequence[Layer], state: dict[str, Tensor]) -> dict[s
     """A whole network's state as `timm.create_model(model, num_classes=..., checkpoint_path=...)` loads it.
 
     timm's classifier has a bias and the cosine classifier none: it gets one of zeros. (The cosine and its temperature
-    are not timm's, so only the features are the trained network's; the sidecar says which head it was.)
+    are not timm's, so only the features are the trained network's; `described_network` says what head to put there.)
     """
     name = classifier_name(layers)
     weight = state[f"{name}.weight"]
