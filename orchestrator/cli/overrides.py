@@ -25,7 +25,7 @@ _ONLY_IN_FILES = {"layers", "mixing_folder", MIXING_PICTURES}
 _FOLDER_SETTINGS = {key: Setting(key, Path) for key in (*FOLDERS, MIXING_PICTURES)}
 OPTIONS = (
     *("seeds", "scale", "plan", "status", "logs", "only", "force", "fail_fast", "address", "dashboard"),
-    *("gpus_per_worker", "cpus_per_worker", "store", "repair"),
+    *("gpus_per_worker", "cpus_per_worker", "store", "repair", "stall_minutes"),
 )
 """What the command takes as an option, and not as `key=value`."""
 
