@@ -70,7 +70,8 @@ def run(planned: Plan, *, force: tuple[str, ...] = (), **options: Any) -> int:
         options: how to run: `address`, `dashboard`, `gpus_per_worker`, `cpus_per_worker`, `fail_fast`, `repair`.
 
     Returns:
-        0 all done; 1 some trials failed, the others finished; 130 interrupted, to be gone on with by the same call.
+        0 all done; 1 some trials failed, the others finished; 3 Ray has died; 130 interrupted. After 3 and 130 the same
+        call goes on.
 
     Raises:
         InputError: something is missing that only the user can provide, or the store is in use.
