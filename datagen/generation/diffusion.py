@@ -75,7 +75,7 @@ class DiffusionPainter(ABC):
         self._encoders = ThreadPoolExecutor(encoders, thread_name_prefix="encode")
 
     def draw(self, positions: Sequence[Any]) -> list[ImageRow]:
-        """Draws the images at `positions` (see `datagen.generation.generators.Painter`), in that order.
+        """Draws the images at `positions` (see `datagen.generation.generators.ImageGenerator`), in that order.
 
         Raises:
             InputError: the GPU's memory does not hold a batch, or a source image cannot be read.

@@ -1,4 +1,4 @@
-"""Painters: what makes the images of a data set, one class for each kind of spec.
+"""Image generators: what makes the images of a data set, one class for each kind of spec.
 
 A generator holds the networks and is given positions; `datagen.generation.engine` shares those out among actors.
 """
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from datagen.datasets.shards import ImageRow
 from datagen.datasets.spec import DerivedDataset, GeneratedDataset, OracleDataset, StylizedDataset
 
-_PAINTERS: dict[type[DerivedDataset], tuple[str, str]] = {
+_GENERATORS: dict[type[DerivedDataset], tuple[str, str]] = {
     GeneratedDataset: ("datagen.generation.diffusion", "TextToImage"),
     OracleDataset: ("datagen.generation.oracles", "OracleGenerator"),
     StylizedDataset: ("datagen.generation.stylize", "StyleGenerator"),
@@ -38,14 +38,14 @@ def generator_for(spec: DerivedDataset, device: str, source_folder: Path | None 
     """The generator of a data set.
 
     Args:
-        spec: what to make. A new kind of set needs a line in `_PAINTERS`.
+        spec: what to make. A new kind of set needs a line in `_GENERATORS`.
         device: "cpu", or "cuda" for the process's GPU.
         source_folder: the shards of the set that this one is made of, where it is made of one.
 
     Raises:
         InputError: networks or source images are missing or damaged.
     """
-    module, name = _PAINTERS[type(spec)]
+    module, name = _GENERATORS[type(spec)]
     generator = getattr(importlib.import_module(module), name)
     made: ImageGenerator = generator(spec, device, source_folder) if spec.made_from else generator(spec, device)
     return made

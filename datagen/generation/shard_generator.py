@@ -24,7 +24,7 @@ NOTES = ".attempts"
 
 
 def shard_positions(spec: DerivedDataset, shard: int) -> list[Any]:
-    """The position of each image in a shard, as `datagen.generation.generators.Painter` takes it.
+    """The position of each image in a shard, as `datagen.generation.generators.ImageGenerator` takes it.
 
     Classes of a set that is drawn from prompts are interleaved, so every shard has all; others keep their source's
     order.
