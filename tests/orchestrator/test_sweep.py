@@ -14,17 +14,19 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from click.testing import CliRunner, Result
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from orchestrator.storage.store import Store
+from orchestrator.sweep import main
 from tests.conftest import ROOT
 
 SMALL = ("epochs=3", "images_per_class=16", "steps=2", "frozen_layers=1,17")
 TRIALS = 6
 
 
-def sweep(*arguments: str, timeout: int = 240) -> subprocess.CompletedProcess[str]:
+def sweep(*arguments: str, timeout: int = 600) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "COLUMNS": "200"}
     command = [sys.executable, "-m", "orchestrator.sweep", *arguments]
     return subprocess.run(
@@ -56,7 +58,19 @@ def published(store: Path) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in store.glob("models/*/manifest.json")}
 
 
+def looked(*arguments: str) -> Result:
+    """The command in this process, for what starts no Ray: a process of its own takes seconds to start."""
+    return CliRunner().invoke(main, arguments, env={"COLUMNS": "200"})
+
+
 def refused(*arguments: str) -> str:
+    done = looked(*arguments)
+    assert done.exit_code == 2 and isinstance(done.exception, SystemExit), done.output
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    return done.stderr
+
+
+def refused_in_a_process(*arguments: str) -> str:
     done = sweep(*arguments)
     assert done.returncode == 2, done.stdout
     assert "Traceback" not in done.stdout + done.stderr
@@ -247,7 +261,7 @@ def test_a_truncated_file_in_the_store_is_named_and_made_again_on_request(damage
     result = table(store)
     path = sorted(store.glob(damaged))[0]
     path.write_bytes(path.read_bytes()[:-10])
-    message = refused("layer_importance", *SMALL, "--store", str(store))
+    message = refused_in_a_process("layer_importance", *SMALL, "--store", str(store))
     assert path.name in message
     assert "--repair" in message
     repaired = sweep("layer_importance", *SMALL, "--store", str(store), "--repair")
@@ -257,8 +271,8 @@ def test_a_truncated_file_in_the_store_is_named_and_made_again_on_request(damage
 
 
 def test_a_plan_writes_nothing(tmp_path: Path) -> None:
-    shown = sweep("layer_importance", "--plan", "--store", str(tmp_path / "store"))
-    assert shown.returncode == 0
+    shown = looked("layer_importance", "--plan", "--store", str(tmp_path / "store"))
+    assert shown.exit_code == 0
     assert "36 trials, 0 to reuse, 36 to run" in shown.stdout
     assert "Estimated" in shown.stdout
     assert not (tmp_path / "store").exists()
@@ -273,8 +287,8 @@ def test_a_plan_as_json_says_what_is_reused(store: Path) -> None:
 
 
 def test_without_a_study_the_studies_are_listed() -> None:
-    listed = sweep()
-    assert listed.returncode == 0
+    listed = looked()
+    assert listed.exit_code == 0
     assert "layer_importance" in listed.stdout
 
 
@@ -289,16 +303,23 @@ def test_without_a_study_the_studies_are_listed() -> None:
         (["layer_importance", "fraction=2"], "fraction must be above 0 and at most 1"),
         (["layer_importance", "--plan", "yaml"], "--plan shows a table or json"),
         (["layer_importance", "--store", "/proc/nowhere"], "cannot be written"),
-        (["layer_importance", "--address", "127.0.0.1:1", "--store", "{tmp}"], "No Ray cluster can be reached"),
     ],
 )
-def test_a_mistake_costs_one_sentence_and_exit_code_2(arguments: list[str], sentence: str, tmp_path: Path) -> None:
-    assert sentence in refused(*(argument.format(tmp=tmp_path) for argument in arguments))
+def test_a_mistake_costs_one_sentence_and_exit_code_2(
+    arguments: list[str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert sentence in refused(*arguments)
 
 
-def test_a_second_sweep_on_the_same_store_is_refused(store: Path) -> None:
-    with Store(store).owned("another sweep"):
-        assert "another sweep runs on" in refused("layer_importance", *SMALL, "--store", str(store))
+def test_a_cluster_that_is_not_there_costs_one_sentence_too(tmp_path: Path) -> None:
+    arguments = ("layer_importance", "--address", "127.0.0.1:1", "--store", str(tmp_path))
+    assert "No Ray cluster can be reached" in refused_in_a_process(*arguments)
+
+
+def test_a_second_sweep_on_the_same_store_is_refused(tmp_path: Path) -> None:
+    with Store(tmp_path).create().owned("another sweep"):
+        assert "another sweep runs on" in refused("layer_importance", *SMALL, "--store", str(tmp_path))
 
 
 def mlflow_runs(store: Path) -> tuple[Run, list[Run]]:
