@@ -19,6 +19,7 @@ from datagen.core.errors import InputError
 from datagen.core.files import write_json
 from datagen.core.identity import fingerprint_of
 from datagen.core.ray_session import cluster_address, prepare
+from orchestrator.claims.statistics import LAST_EPOCHS
 from orchestrator.cli.options import Options
 from orchestrator.cli.progress import Progress
 from orchestrator.cli.status import StatusFile
@@ -26,7 +27,7 @@ from orchestrator.planning.calibration import note_speed
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.search import SearchRun, with_searched
 from orchestrator.reporting.report import Report, show_report, write_report
-from orchestrator.reporting.tables import LAST_EPOCHS, finished_models
+from orchestrator.reporting.tables import finished_models
 from orchestrator.storage.store import Store, StoredModel
 from orchestrator.tracking.address import check_tracking, tracking_uri, ui_command
 from orchestrator.tracking.checks import check_records
@@ -210,7 +211,7 @@ def _report(run: StudyRun, tracker: Tracker | None) -> None:
     report = write_report(run.plan, run.store, run.models, run.command or "orchestrator.run")
     if tracker is not None:
         published = finished_models(run.plan, run.store)
-        tracker.record_results(published, report.files, report.verdict, _is_complete(run))
+        tracker.record_results(published, report.files, report.verdict, _is_complete(run), report.points)
     show_report(report, run.console)
     _show_failures(run)
     _show_places(run, report)

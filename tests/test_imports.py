@@ -62,7 +62,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "orchestrator/tracking": {
         *("orchestrator/scale", "orchestrator/study", "orchestrator/planning", "orchestrator/storage"),
-        "orchestrator/execution",
+        *("orchestrator/claims", "orchestrator/execution"),
     },
     "orchestrator/cli": {
         *("orchestrator/axes", "orchestrator/settings"),

@@ -29,6 +29,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 
+LAST_EPOCHS = 5
+"""Both papers report mean and standard deviation over the last 5 epochs of a run (Mind the Gap, section 4.1)."""
 CONFIDENCE = 0.95
 SIGNIFICANCE = 0.05
 BOOTSTRAP_FROM = 20

@@ -14,12 +14,11 @@ from datagen.core.identity import fingerprint_of
 from datagen.datasets.shards import read_manifest
 from datagen.datasets.spec import DatasetSpec, MixedDataset
 from orchestrator.claims import checks as claim_checks
-from orchestrator.claims.statistics import SIGNIFICANCE, interval_name
+from orchestrator.claims.statistics import LAST_EPOCHS, SIGNIFICANCE, interval_name
 from orchestrator.planning.plan import Plan
 from orchestrator.reporting.formatting import varied_settings
 from orchestrator.reporting.tables import (
     DEVIATION_RULE,
-    LAST_EPOCHS,
     last_epochs_words,
     point_name,
     point_table,

@@ -11,7 +11,7 @@ import pandas as pd
 from datagen.core.wording import number_words, share_words
 from datagen.datasets.spec import DatasetSpec, DiffusionDataset, MixedDataset, RealDataset, StylizedDataset
 from datagen.recipes.recipe import ImportedRecipe
-from orchestrator.claims.statistics import Array, holm, interval, paired_differences
+from orchestrator.claims.statistics import LAST_EPOCHS, Array, holm, interval, paired_differences
 from orchestrator.planning.plan import Plan
 from orchestrator.reporting.published import published_rows
 from orchestrator.scale import Scale
@@ -21,8 +21,6 @@ from orchestrator.study import Study, Trial
 from trainables.direction import REAL, SYNTHETIC, Direction
 from trainables.spec import TrainingSpec
 
-LAST_EPOCHS = 5
-"""Both papers report mean and standard deviation over the last 5 epochs of a run (Mind the Gap, section 4.1)."""
 METRICS = ("top1", "top5", "train_loss")
 ACCURACIES = ("top1", "top5")
 """Percent: their intervals end at 0 and 100."""

@@ -5,24 +5,31 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Iterable, Mapping
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datagen.core.identity import Spec, fingerprint_of
+from datagen.core.wording import file_safe, share_words
 from datagen.datasets.spec import DatasetSpec, DiffusionDataset, MixedDataset
 from datagen.datasets.summary import stored_summary
+from orchestrator.claims.statistics import LAST_EPOCHS
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.selection import trial_values
 from orchestrator.storage.store import Store
+from orchestrator.study import Figure
 from trainables.spec import TrainingSpec
 
 if TYPE_CHECKING:
+    import pandas as pd
     from mlflow.entities import DatasetInput
 
 METRICS = ("top1", "top5", "train_loss", "learning_rate", "seconds")
 """What every epoch has; whatever else is a number is logged too."""
+RESULTS = ("top1", "top5", "train_loss")
+"""What a report shows of them."""
 LONGEST_VALUE = 6000
 """Characters that MLflow takes of a parameter."""
 ALWAYS = (
@@ -123,12 +130,51 @@ def summary(folder: Path) -> dict[str, Any]:
     return stored_summary(folder)
 
 
+def metric_name(key: str) -> str:
+    """What a number of an epoch is called in MLflow, which sorts by name: accuracies come first, times last."""
+    return key if key in RESULTS else "train_learning_rate" if key == "learning_rate" else f"usage/{key}"
+
+
 def numbers(row: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """Every finite number of an epoch's row but its step, those of an inner table as "table/key"."""
+    """Every finite number of an epoch's row but its step, by `metric_name`; those of an inner table as "table/key"."""
     found: dict[str, float] = {}
     for key, value in row.items():
         if isinstance(value, Mapping):
             found |= numbers(value, f"{prefix}{key}/")
         elif isinstance(value, int | float) and math.isfinite(value) and key != "epoch":
-            found[prefix + key] = float(value)
+            found[metric_name(prefix + key)] = float(value)
     return found
+
+
+def final_numbers(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """What the report says of a training: means over the last epochs, and of top-1 their standard deviation."""
+    last = history[-LAST_EPOCHS:]
+    found = {f"{key}_mean": statistics.fmean(row[key] for row in last) for key in RESULTS if last}
+    if len(last) > 1:
+        found["top1_std"] = statistics.pstdev(row["top1"] for row in last)
+    return {key: value for key, value in found.items() if math.isfinite(value)}
+
+
+def run_name(spec: TrainingSpec) -> str:
+    """A trial's name with what tells it from its neighbours first, for example "N=16 1/8 synthetic->real s0"."""
+    depth = f"N={spec.frozen_layers}" if spec.source else ""
+    share = share_words(spec.fraction) if spec.fraction < 1 else ""
+    return " ".join(word for word in (depth, share, spec.label, str(spec.direction), f"s{spec.seed}") if word)
+
+
+def study_curves(points: pd.DataFrame, figure: Figure) -> list[tuple[str, int, float]]:
+    """A study's own metrics: top-1 by direction and by the figure's series, as name, step and value.
+
+    The step is the value on the figure's axis where those are whole numbers (N), else the point's place on it, from 1;
+    0 for a training that has no place on the axis.
+    """
+    axis = figure.axis if figure.axis in points else "fraction"
+    done = points[points["top1_mean"].notna()]
+    values = done[axis].dropna().tolist()
+    whole = all(isinstance(value, int | float) and float(value).is_integer() for value in values)
+    steps = {value: int(value) if whole else place for place, value in enumerate(dict.fromkeys(values), 1)}
+    series = ["direction", *([figure.series] if figure.series in done and figure.series != "direction" else [])]
+    return [
+        (f"top1 {file_safe(' '.join(str(row[name]) for name in series))}", steps.get(row[axis], 0), row["top1_mean"])
+        for row in done.to_dict("records")
+    ]

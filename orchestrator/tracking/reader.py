@@ -12,7 +12,7 @@ from datagen.core.errors import InputError
 from orchestrator.storage.store import StoredModel
 from orchestrator.tracking.address import EXPERIMENT, database_file
 from orchestrator.tracking.client import open_client, runs_with
-from orchestrator.tracking.contents import METRICS
+from orchestrator.tracking.contents import METRICS, metric_name
 from trainables.spec import TrainingSpec
 
 if TYPE_CHECKING:
@@ -83,9 +83,9 @@ def _finished_runs(client: MlflowClient, experiment: str) -> dict[str, Any]:
 def _history(client: MlflowClient, run: Any) -> list[dict[str, float]]:
     """The metrics of each epoch, in order; epochs that lack one (a loss that was not finite) have NaN for it."""
     epochs: dict[int, dict[str, float]] = defaultdict(dict)
-    for key in run.data.metrics:
-        if key in METRICS:
-            for metric in client.get_metric_history(run.info.run_id, key):
-                epochs[metric.step][key] = metric.value
+    for key in METRICS:
+        history = client.get_metric_history(run.info.run_id, metric_name(key))
+        for metric in history or client.get_metric_history(run.info.run_id, key):  # As it was called before.
+            epochs[metric.step][key] = metric.value
     empty = dict.fromkeys(METRICS, float("nan"))
     return [{"epoch": step, **empty, **epochs[step]} for step in sorted(epochs)]

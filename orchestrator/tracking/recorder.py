@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.planning.plan import Plan, Task
 from orchestrator.storage.store import Store, StoredModel
@@ -18,6 +18,9 @@ from orchestrator.tracking.study_runs import StudyRuns
 from trainables.direction import REAL
 from trainables.report import EpochReport
 from trainables.spec import TrainingSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Tracker:
@@ -103,13 +106,26 @@ class Tracker:
                 self._later(self._runs.close, spec, failure)
 
     def record_results(
-        self, models: Mapping[str, StoredModel], files: Sequence[Path], note: str, complete: bool
+        self,
+        models: Mapping[str, StoredModel],
+        files: Sequence[Path],
+        note: str,
+        complete: bool,
+        points: pd.DataFrame | None = None,
     ) -> None:
-        """Brings every finished trial's run up to date with the store, and attaches the report to the study's run."""
+        """Brings every finished trial's run up to date with the store, and gives the study's run its results.
+
+        Args:
+            models: the finished trainings, by fingerprint.
+            files: of the report, to be attached.
+            note: the run's description, Markdown.
+            complete: whether nothing of the study is missing or failed.
+            points: the report's table, whose curves become metrics of the study's run.
+        """
         for fingerprint in models:
             if fingerprint in self._trials:
                 self._later(self._runs.close_from_store, self._trials[fingerprint])
-        self._later(self._runs.finish, files, note, complete)
+        self._later(self._runs.finish, files, note, complete, points)
 
     def _recorded(self, task: Task) -> list[TrainingSpec]:
         return [spec for spec in task.members if spec.fingerprint in self._trials]

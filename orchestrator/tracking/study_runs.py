@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from datagen.core.wording import file_safe
 from datagen.datasets.contact_sheet import contact_sheet
 from orchestrator.planning.plan import Plan
 from orchestrator.storage.store import Store
@@ -15,11 +16,14 @@ from orchestrator.tracking.address import tracking_uri
 from orchestrator.tracking.client import find_run, open_client, runs_with
 from orchestrator.tracking.contents import (
     dataset_input,
+    final_numbers,
     numbers,
     params,
+    run_name,
     settings_digest,
     stored_datasets,
     stored_parts,
+    study_curves,
     summary,
 )
 from orchestrator.tracking.experiment import open_experiment
@@ -28,6 +32,7 @@ from orchestrator.tracking.writer import Changes, Writer
 from trainables.spec import TrainingSpec
 
 if TYPE_CHECKING:
+    import pandas as pd
     from mlflow import MlflowClient
     from mlflow.entities import DatasetInput
 
@@ -60,6 +65,7 @@ class StudyRuns:
         self._datasets: dict[tuple[str, str], DatasetInput] = {}
         self._earlier: dict[str, tuple[str, str]] = {}
         self._refused: list[str] = []
+        self._names: dict[str, str] = {}
         self._parent = self._experiment = ""
         self._client: MlflowClient
         self._writer: Writer
@@ -133,10 +139,16 @@ class StudyRuns:
             run_id="",
             found_by=found_by,
             started=_now(),
-            tags={**found_by, MLFLOW_RUN_NAME: spec.title, **about},
+            tags={**found_by, MLFLOW_RUN_NAME: self._name_of(spec), **about},
             params=params(spec, self._plan),
             inputs=self._inputs(spec),
         )
+
+    def _name_of(self, spec: TrainingSpec) -> str:
+        """The trial's name, with its fingerprint's first digits if another trial of the study is called so."""
+        name = run_name(spec)
+        other = self._names.setdefault(name, spec.fingerprint) != spec.fingerprint
+        return f"{name} {spec.fingerprint[:8]}" if other else name
 
     def _found_by(self, spec: TrainingSpec) -> dict[str, str]:
         from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
@@ -188,7 +200,16 @@ class StudyRuns:
         if not self._run_of(spec).ended:
             model = self._store.read_model(spec)
             self.log_epochs(spec, model.history)
+            if model.failure is None and model.history:
+                self._log_final(spec, model.history)
             self.close(spec, model.failure)
+
+    def _log_final(self, spec: TrainingSpec, history: Sequence[Mapping[str, float]]) -> None:
+        """The numbers that the report shows, beside the curves by epoch."""
+        from mlflow.entities import Metric
+
+        now, step = _now(), int(history[-1]["epoch"])
+        self.start(spec).metrics += [Metric(key, value, now, step) for key, value in final_numbers(history).items()]
 
     def close(self, spec: TrainingSpec, failure: str | None) -> None:
         """Ends a trial's run; `failure` says why it failed, None that it did not."""
@@ -207,25 +228,54 @@ class StudyRuns:
         changes.status, changes.ended = status, _now()
         self._runs[spec.fingerprint].ended = status != "KILLED"
 
-    def finish(self, files: Sequence[Path], note: str, complete: bool) -> None:
-        """Attaches the report and the data sets' pictures to the study's run, and ends it."""
+    def finish(self, files: Sequence[Path], note: str, complete: bool, points: pd.DataFrame | None) -> None:
+        """Gives the study's run its results, the report and the data sets' pictures, and ends it."""
         from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
         self._write()
         for path in files:
             self._client.log_artifact(self._parent, str(path))
+        if points is not None:
+            self._log_curves(points)
         self._show_datasets()
-        self._client.set_tag(self._parent, MLFLOW_RUN_NOTE, note[:LONGEST_NOTE])
+        self._client.set_tag(self._parent, MLFLOW_RUN_NOTE, _description(files, note))
         self._client.set_terminated(self._parent, "FINISHED" if complete else "KILLED")
+
+    def _log_curves(self, points: pd.DataFrame) -> None:
+        """Adds those points of the study's curves that are not there yet."""
+        from mlflow.entities import Metric
+
+        curves, now = study_curves(points, self._plan.study.figure), _now()
+        names = dict.fromkeys(name for name, _, _ in curves)
+        there = {
+            (name, metric.step, metric.value)
+            for name in names
+            for metric in self._client.get_metric_history(self._parent, name)
+        }
+        new = [Metric(name, value, now, step) for name, step, value in curves if (name, step, value) not in there]
+        self._client.log_batch(self._parent, metrics=new)
 
     def _show_datasets(self) -> None:
         """Logs a contact sheet and a summary of each data set that the trials use, unless they are there."""
         logged = {item.path for item in self._client.list_artifacts(self._parent, "datasets")}
         for spec in stored_datasets(self._trials.values()):
-            name = f"datasets/{spec.title}"
+            # Two data sets may have one title, in which letters may stand that no path takes.
+            name = f"datasets/{file_safe(spec.title)} {spec.fingerprint[:8]}"
             if f"{name}.png" not in logged and (folder := self._store.open_samples(spec)):
                 self._client.log_image(self._parent, contact_sheet(folder), artifact_file=f"{name}.png")
                 self._client.log_dict(self._parent, summary(folder), f"{name}.json")
+
+
+def _description(files: Sequence[Path], note: str) -> str:
+    """The report in Markdown if there is one, without the figure, which is an artifact; as much as MLflow takes."""
+    report = next((path for path in files if path.suffix == ".md"), None)
+    lines = [note] if report is None else report.read_text(encoding="utf-8").splitlines()
+    kept, room = [], LONGEST_NOTE
+    for line in lines:
+        room -= len(line) + 1
+        if room > 0 and not line.startswith("!["):
+            kept.append(line)
+    return "\n".join(kept)
 
 
 def _now() -> int:

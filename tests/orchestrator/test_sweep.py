@@ -129,7 +129,7 @@ def test_mlflow_has_a_parent_with_a_child_for_each_trial(first_run: tuple[Path, 
     assert parent.info.status == "FINISHED"
     assert len(children) == TRIALS
     names = {child.info.run_name for child in children}
-    assert {"real s0", "synthetic s0", "synthetic->real N=1 s0", "real->synthetic N=17 s0"} <= names
+    assert {"real s0", "synthetic s0", "N=1 synthetic->real s0", "N=17 real->synthetic s0"} <= names
     for child in children:
         assert child.info.status == "FINISHED"
         assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
@@ -253,7 +253,7 @@ def test_a_loss_that_explodes_fails_its_trials_with_exit_code_1(tmp_path: Path) 
     _, children = mlflow_runs(tmp_path)
     reasons = {run.info.run_name: run.data.tags.get("failure", "") for run in children}
     assert "training loss was" in reasons["real s0"]
-    assert "Its base, real s0, failed" in reasons["real->synthetic N=17 s0"]
+    assert "Its base, real s0, failed" in reasons["N=17 real->synthetic s0"]
 
 
 @pytest.mark.parametrize("damaged", ["models/*/weights.safetensors", "datasets/*/train-00000-of-*.parquet"])

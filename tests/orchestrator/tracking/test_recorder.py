@@ -14,12 +14,13 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from datagen.datasets.spec import GeneratedDataset
-from orchestrator.reporting.tables import finished_models
+from orchestrator.reporting.tables import finished_models, point_table, trial_table
 from orchestrator.storage.store import Store
 from orchestrator.tracking import background
 from orchestrator.tracking.address import tracking_uri
-from orchestrator.tracking.contents import params
+from orchestrator.tracking.contents import params, run_name
 from orchestrator.tracking.recorder import Tracker
+from orchestrator.tracking.study_runs import StudyRuns
 from orchestrator.tracking.writer import Changes, Writer
 from tests.orchestrator.tracking.recorded import epoch, run_of, run_to_epoch, small_plan, steps
 from trainables.direction import REAL, REAL_TO_SYNTHETIC, Direction
@@ -111,9 +112,9 @@ def test_every_number_of_an_epoch_is_logged_and_every_axis_is_a_parameter(store:
         tracker.task_progressed(task, EpochReport(1, 3, {task.members[0].fingerprint: row}))
     assert tracker.lost == []
     run = run_of(store, task.members[0].fingerprint)
-    assert run.data.metrics["system/gpu_power_usage_watts"] == 250.0
-    assert run.data.metrics["timings/forward"] == 1.5
-    assert "odd" not in run.data.metrics
+    assert run.data.metrics["usage/system/gpu_power_usage_watts"] == 250.0
+    assert run.data.metrics["usage/timings/forward"] == 1.5
+    assert "usage/odd" not in run.data.metrics
     assert set(plan.study.axes) <= set(run.data.params)
 
 
@@ -160,3 +161,41 @@ def test_runs_that_differ_in_anything_differ_in_their_parameters(store: Store) -
         assert params(changed, plan) != params(base, plan)
         assert params(replace(transfer, source=changed), plan) != plain, name
     assert {"warmup_epochs", "minimum_crop"} <= set(plain)  # Of the scale's recipe.
+
+
+def test_runs_hold_what_the_report_says_under_names_that_put_the_point_first(store: Store) -> None:
+    plan = small_plan(store)
+    level = {spec.fingerprint: 10.0 * place for place, spec in enumerate(plan.trials)}
+    for spec in plan.trials:
+        history = [{**epoch(n), "top1": level[spec.fingerprint] + n % 3} for n in range(1, 9)]
+        store.publish_model(spec, history, None, lambda path: path.write_bytes(b"weights"))
+    models = finished_models(plan, store)
+    points = point_table(trial_table(plan, models))
+    for _ in range(2):
+        with Tracker(plan, store) as tracker:
+            tracker.record_results(models, [], "the verdict", complete=True, points=points)
+        assert tracker.lost == []
+    rows = points.set_index("direction")
+    for spec in plan.trials:
+        run, row = run_of(store, spec.fingerprint), rows.loc[str(spec.direction)]
+        assert run.data.metrics["top1_mean"] == pytest.approx(row["top1_mean"])
+        assert run.data.metrics["top1_std"] == pytest.approx(row["top1_std_epochs"])
+        assert sorted(run.data.metrics)[0] == "top1" and sorted(run.data.metrics)[-1].startswith("usage/")
+    name = run_of(store, plan.trials[-1].fingerprint).info.run_name
+    assert name in ("N=17 synthetic->real s0", "N=17 real->synthetic s0")
+    client = MlflowClient(tracking_uri(store))
+    study = client.get_run(run_of(store, plan.trials[0].fingerprint).data.tags["mlflow.parentRunId"])
+    curve = client.get_metric_history(study.info.run_id, "top1 synthetic-to-real")
+    assert [(metric.step, metric.value) for metric in curve] == [
+        (17, pytest.approx(rows.loc["synthetic->real", "top1_mean"]))
+    ]
+    assert study.data.metrics["top1 real"] == pytest.approx(rows.loc["real", "top1_mean"])
+
+
+def test_trials_of_one_name_are_told_apart_by_their_fingerprints(store: Store) -> None:
+    plan = small_plan(store)
+    runs = StudyRuns(plan, store, {})
+    first, second = plan.trials[0], replace(plan.trials[0], temperature=0.3)
+    assert first.title == second.title
+    assert runs._name_of(first) == runs._name_of(first) == run_name(first)
+    assert runs._name_of(second) == f"{run_name(first)} {second.fingerprint[:8]}"
