@@ -120,7 +120,7 @@ def _markdown(evidence: ReportData, command: str) -> str:
         "",
         f"![{plan.study.question}](figure.png)",
         "",
-        f"Whiskers: {evidence.whiskers}. {evidence.about_scale}",
+        f"Whiskers show the {evidence.whiskers}. {evidence.about_scale}",
         "",
         shown.to_markdown(index=False, disable_numparse=True),
         "",

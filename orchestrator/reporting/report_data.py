@@ -129,7 +129,7 @@ def gather(plan: Plan, store: Store | None, models: Mapping[str, StoredModel]) -
     whiskers = interval_name(seeds) if several else f"standard deviation over {last_epochs} of one run"
     spread = f"± standard deviation over {seeds} seeds" if several else f"± {whiskers}"
     if not several and points["top1_std_epochs"].isna().all():
-        spread = whiskers = "one run of one epoch: no spread"
+        spread = whiskers = "spread of one run of one epoch, which has none"
     outcomes = claim_checks.evaluate(plan.study.claims, trials, plan.scale.published)
     unfinished = _open(trials)
     sentences = verdict(points, plan, seeds, outcomes)
@@ -176,6 +176,11 @@ def _trial(row: Mapping[Any, Any], settings: list[str]) -> str:
 def _notes(plan: Plan, points: pd.DataFrame, seeds: int, last_epochs: str) -> list[str]:
     spread = points["top1_std_epochs"].dropna()
     notes = [f"Accuracies are on real validation images in percent, means over {last_epochs}."]
+    if (points["frozen_layers"] > 0).any():
+        notes.append(
+            "1-N: the first N layers are those of the network trained on the images named before the arrow, and frozen; "
+            "the rest is trained on those after it."
+        )
     if seeds > 1:
         notes += [
             f"± is the sample standard deviation over seeds; brackets are the {interval_name(seeds)}. Differences are "
