@@ -178,8 +178,8 @@ def _notes(plan: Plan, points: pd.DataFrame, seeds: int, last_epochs: str) -> li
     notes = [f"Accuracies are on real validation images in percent, means over {last_epochs}."]
     if (points["frozen_layers"] > 0).any():
         notes.append(
-            "1-N: the first N layers are those of the network trained on the images named before the arrow, and frozen; "
-            "the rest is trained on those after it."
+            "1-N: the first N layers are those of the network trained on the images named before the arrow, and are "
+            "frozen; the rest is trained on those after it."
         )
     if seeds > 1:
         notes += [
