@@ -53,7 +53,7 @@ def trained(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable
 
     def train(**settings: Any) -> Path:
         usual = {"model": "resnet50_slim", "image_size": 32, "epochs": 2, "warmup_epochs": 0, "batch_size": 24}
-        sets = {split: real_dataset(folders, split) for split in ("train", "validation")}
+        sets: dict[str, Any] = {split: real_dataset(folders, split) for split in ("train", "validation")}
         spec = TrainingSpec(**sets, **{**usual, **settings})
         assert train_and_publish((spec,), store, lambda report: None) == {}
         return store.folder(spec)
