@@ -34,7 +34,6 @@ class Differs(Claim):
     points: float | None = None
 
     def checks(self, top1: Accuracies) -> Iterable[Check]:
-        """The difference."""
         difference = top1[self.higher] - top1[self.lower]
         yield above("difference", difference) if self.points is None else near("difference", difference, self.points)
 
@@ -49,7 +48,6 @@ class GapRemains(Claim):
     points: float | None = None
 
     def checks(self, top1: Accuracies) -> Iterable[Check]:
-        """The gap of each variant."""
         for variant in self.variants:
             real = Cell(REAL, variant=variant if self.real is None else self.real)
             gap = top1[real] - top1[Cell(SYNTHETIC, variant=variant)]
@@ -70,7 +68,6 @@ class StaysWithin(Claim):
     rises: float | None = None
 
     def checks(self, top1: Accuracies) -> Iterable[Check]:
-        """The largest fall, the largest rise."""
         import numpy as np
 
         depths = [depth for depth in top1.depths(self.direction) if depth <= self.up_to]
@@ -94,7 +91,6 @@ class DropsAt(Claim):
     points: float | None = None
 
     def checks(self, top1: Accuracies) -> Iterable[Check]:
-        """The step."""
         step = top1[Cell(self.direction, self.depth - 1)] - top1[Cell(self.direction, self.depth)]
         name = f"drop from N = {self.depth - 1} to {self.depth}"
         yield above(name, step) if self.points is None else near(name, step, self.points)
@@ -108,7 +104,6 @@ class SteepestAfter(Claim):
     depth: int
 
     def checks(self, top1: Accuracies) -> Iterable[Check]:
-        """The largest fall after, less the largest before."""
         import numpy as np
 
         depths = top1.depths(self.direction)
@@ -138,7 +133,6 @@ class RisesOver(Claim):
     faster: bool = True
 
     def checks(self, top1: Accuracies) -> Iterable[Check]:
-        """The rise, and how much each step exceeds the one before."""
         curve = [top1[Cell(self.direction, depth)] for depth in range(self.start, self.end + 1)]
         yield near(f"rise from N = {self.start} to {self.end}", curve[-1] - curve[0], self.points)
         steps = [after - before for before, after in pairwise(curve)]
@@ -157,7 +151,6 @@ class RisesLess(Claim):
     points: float
 
     def checks(self, top1: Accuracies) -> Iterable[Check]:
-        """The rise."""
         rise = top1[Cell(self.direction, self.end)] - top1[Cell(self.direction, self.start)]
         yield Check(f"rise from N = {self.start} to {self.end}", rise, high=self.points)
 
@@ -176,7 +169,6 @@ class CostsAtMost(Claim):
     frozen_layers: int = 16
 
     def checks(self, top1: Accuracies) -> Iterable[Check]:
-        """The costs."""
         share, base = share_words(self.fraction), top1[Cell(REAL)]
         transfer = top1[Cell(TO_REAL, self.frozen_layers, self.fraction)]
         if self.transfer is not None:
@@ -201,7 +193,6 @@ class LineFit(Claim):
     halvings: int = 7
 
     def checks(self, top1: Accuracies) -> Iterable[Check]:
-        """Slope and intercept."""
         import numpy as np
 
         exponents = np.arange(self.halvings + 1)
@@ -222,7 +213,6 @@ class SteeperFromScratch(Claim):
     frozen_layers: int = 16
 
     def checks(self, top1: Accuracies) -> Iterable[Check]:
-        """The loss from scratch, less that of the transfer."""
         scratch = top1[Cell(REAL)] - top1[Cell(REAL, 0, self.fraction)]
         transfer = top1[Cell(TO_REAL, self.frozen_layers)] - top1[Cell(TO_REAL, self.frozen_layers, self.fraction)]
         yield above("loss from scratch less that after pretraining", scratch - transfer)
@@ -238,7 +228,6 @@ class Improves(Claim):
     falls: bool = False
 
     def checks(self, top1: Accuracies) -> Iterable[Check]:
-        """The differences."""
         for kind in self.kinds:
             for variant in self.variants:
                 change = top1[Cell(kind, variant=variant)] - top1[Cell(kind, variant=self.over)]
@@ -255,7 +244,6 @@ class GainsCompared(Claim):
     sign: int
 
     def checks(self, top1: Accuracies) -> Iterable[Check]:
-        """The gain on synthetic images less that on real ones."""
         import numpy as np
 
         def gain(kind: str) -> Any:
@@ -276,7 +264,6 @@ class RanksHighest(Claim):
     kinds: tuple[str, ...] = (REAL, SYNTHETIC)
 
     def checks(self, top1: Accuracies) -> Iterable[Check]:
-        """The lead over the best of the others."""
         import numpy as np
 
         for kind in self.kinds:
