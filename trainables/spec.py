@@ -21,8 +21,8 @@ default first, and why it is the default. P1 is Mind the Gap, P2 Fine-Tuning Rol
     Under `normalization=batchnorm_train`. t-ReX does not shuffle; but in label order a batch of 64 holds two or three
     classes, and statistics of those hurt, where P1 reports a gain.
 `batchnorm_evaluation_epochs`: every, last
-    Accuracies are means over the last five epochs, which should be of one kind. "last": as that laboratory's code has
-    it, only the last epoch is evaluated by the batch.
+    Accuracies are means over the last five epochs, which should be of one kind. "last": as the help text of that
+    laboratory's code has it, though not the code, only the last epoch is evaluated by the batch.
 `batchnorm_evaluation_statistics`: kept, drifting
     An evaluation should leave no trace. "drifting": as in that code, validation batches move the running statistics,
     which changes no accuracy of this training but what transfers from the model.
@@ -51,8 +51,17 @@ from trainables.models.layers import Layer, layers_of_network
 
 FRACTALS = "fractals"
 """PixMix's mixing set when the user points to no pictures."""
-AUGMENTATIONS = ("none", "autoaugment", "pytorch_example", "augmix", "pixmix", "dino_multicrop")
+AUGMENTATION_VERSIONS = {
+    **{"none": 1, "autoaugment": 1, "pytorch_example": 1},
+    # 2: shear about the corner, as the references do; fractals that fill the picture.
+    **{"augmix": 2, "pixmix": 2},
+    "dino_multicrop": 1,
+}
+"""Raised when an augmentation gives other pixels, so that no training with the old ones is taken for one with the new.
 
+What changes the steps or the evaluation of all trainings raises `TrainingSpec.VERSION`.
+"""
+AUGMENTATIONS = tuple(AUGMENTATION_VERSIONS)
 
 REFERENCE_BATCH = 256
 """Images of the batch for which `learning_rate` is the peak where it scales with the batch."""
@@ -171,6 +180,11 @@ class TrainingSpec(Spec):
             raise InputError(f"warmup_epochs ({self.warmup_epochs}) must be less than epochs ({self.epochs}).")
         if self.workers > self.train_images or self.workers > self.batch_size:
             raise InputError(f"workers={self.workers} is more than there are images in a batch.")
+
+    def canonical(self) -> dict[str, Any]:
+        """Includes the augmentation's version, the first excepted."""
+        version = AUGMENTATION_VERSIONS[self.augmentation]
+        return {**super().canonical(), **({"augmentation_version": version} if version > 1 else {})}
 
     def effective(self) -> dict[str, Any]:
         """The identity fields that depend on others.

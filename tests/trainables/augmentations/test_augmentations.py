@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.stats import ks_2samp
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.v2 import functional
@@ -158,6 +159,30 @@ def test_fractals_are_drawn_from_their_number_and_are_all_different() -> None:
     assert len({picture.numpy().tobytes() for picture in pictures}) == 50
     assert all(picture.float().std() > 10 for picture in pictures)
     assert FRACTAL_COUNT >= 1000
+
+
+def test_fractals_fill_their_picture_with_colour() -> None:
+    """As the reference's mixing set does; black ones would only darken what they are mixed into."""
+    pictures = torch.stack([fractal(number, 224) for number in range(12)]).float()
+    assert 50 < pictures.mean() < 130
+    assert (pictures.amax(1) <= 2).float().mean() < 0.01
+    assert (pictures.amax(1) - pictures.amin(1)).mean() > 30
+    assert (pictures.std((2, 3)) > 10).float().mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("operation", "coefficients"), [("shear_x", (1, 0.3, 0, 0, 1, 0)), ("shear_y", (1, 0, 0, 0.3, 1, 0))]
+)
+def test_shear_is_the_references(operation: str, coefficients: tuple[float, ...]) -> None:
+    coarse = torch.rand((1, 3, 6, 6), generator=torch.Generator().manual_seed(1)) * 255
+    image = torch.nn.functional.interpolate(coarse, (64, 64), mode="bicubic").clamp(0, 255)[0].to(torch.uint8)
+    picture = Image.fromarray(image.permute(1, 2, 0).numpy())
+    # The reference's `shear_x` and `shear_y`, at level 10 of 10.
+    expected = picture.transform((64, 64), Image.Transform.AFFINE, coefficients, resample=Image.Resampling.BILINEAR)
+    sheared = augmented(image, operation, 10.0, iter([1.0, 0.1]).__next__).permute(1, 2, 0).numpy().astype(int)
+    difference = np.abs(sheared - np.asarray(expected).astype(int))
+    # The fill's edge is interpolated differently, one pixel wide.
+    assert (difference <= 2).mean() > 0.95
 
 
 def test_batched_crops_are_torchvisions(train_images: ImageSet) -> None:

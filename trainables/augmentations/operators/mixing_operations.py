@@ -52,9 +52,11 @@ _ENHANCEMENTS = {
 
 
 def _moved(image: Tensor, operation: str, level: float, side: float) -> Tensor:
-    """Rotates, shears or shifts to one side (1 or -1), bilinear, black fill."""
+    """Rotates about the centre, shears about the top left corner, or shifts, to one side (1 or -1); black fill."""
     height, width = image.shape[-2:]
     angle, shear, translate = 0.0, [0.0, 0.0], [0, 0]
+    # PIL's affine transform, by which the references shear, has its origin there.
+    center = [0.0, 0.0] if operation in ("shear_x", "shear_y") else None
     if operation == "rotate":
         angle = side * int(level * 30 / LEVELS)
     elif operation == "shear_x":
@@ -65,4 +67,6 @@ def _moved(image: Tensor, operation: str, level: float, side: float) -> Tensor:
         translate = [int(side * int(level * width / 3 / LEVELS)), 0]
     else:
         translate = [0, int(side * int(level * height / 3 / LEVELS))]
-    return operators.affine(image, angle, translate, 1.0, shear, interpolation=InterpolationMode.BILINEAR)
+    return operators.affine(
+        image, angle, translate, 1.0, shear, interpolation=InterpolationMode.BILINEAR, center=center
+    )
