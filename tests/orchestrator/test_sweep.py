@@ -109,7 +109,7 @@ def test_the_report_shows_the_papers_table_and_says_pocket(first_run: tuple[Path
     page = (folder / "report.md").read_text()
     assert page.startswith("# layer_importance, scale pocket")
     assert re.search(r"\| synthetic->real \| 1-17 +\| 1 +\| [\d.]+ ± [\d.]+ +\|", page)
-    assert "± standard deviation over the last 5 epochs of one run" in page
+    assert "± standard deviation over all 3 epochs of one run" in page
     assert "published" not in page
     assert (folder / "figure.png").stat().st_size > 10_000
     assert "<svg" in (folder / "figure.svg").read_text()
