@@ -17,7 +17,7 @@ KEPT_LIMIT = 1024**3
 class KeptFeatures:
     """The activations at a cohort's cuts, image by image, as far as they are known and fit.
 
-    Where the whole batch is known neither the image, nor its view, nor the trunk is needed. An image's activation does
+    Where the whole batch is known neither the image, nor its crop, nor the trunk is needed. An image's activation does
     not depend on its neighbours as long as batches are of one size, so this changes no bit (`tests/test_features.py`).
     """
 
@@ -49,7 +49,7 @@ class KeptFeatures:
 
 
 def may_keep(spec: TrainingSpec) -> bool:
-    """Whether a cohort's frozen features are the same in every epoch: plain views, and a trunk that never changes."""
+    """Whether a cohort's frozen features are the same in every epoch: no augmentation, and a trunk that stays."""
     evaluation_drifts = spec.normalization == "batchnorm_train" and spec.batchnorm_evaluation_statistics == "drifting"
     still = spec.frozen_batchnorm == "eval" and not evaluation_drifts
     return spec.source is not None and spec.augmentation == "none" and still

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from datagen.core.plotting import importable_matplotlib
-from trainables.augmentations.apply import Augmenter, evaluation_view
+from trainables.augmentations.apply import Augmenter, evaluation_images
 from trainables.checkpoint import CohortCheckpoint
 from trainables.distributed import DistributedContext
 from trainables.evaluation_record import evaluation_batches, evaluation_order_seed
@@ -152,7 +152,7 @@ class Cohort:
             if self.spec.exact_statistics == "own":
                 everything = torch.arange(len(validation))
                 self._validation_statistics = statistics_of(validation, everything, folders.get("validation"))
-        self._views = Augmenter(self.spec, len(train), self._statistics, context.device)
+        self._augmenter = Augmenter(self.spec, len(train), self._statistics, context.device)
         self._steps = steps_per_epoch(len(self._positions), self.spec.batch_size)
         self._rates = learning_rates(self.spec, self._steps)
         self._features = KeptFeatures(len(train)) if may_keep(self.spec) else None
@@ -183,16 +183,17 @@ class Cohort:
         return one_ahead(function, batches, self.context.device) if self._prefetches else map(function, batches)
 
     def _inputs(self, epoch: int, batch: Tensor) -> Inputs:
-        """This worker's share of a batch of training images, in the views of an epoch."""
+        """This worker's share of a batch of training images, augmented as in an epoch."""
         positions = self.context.share(batch)
-        views: list[Tensor] = []
+        crops: list[Tensor] = []
         if not (self._features and self._features.knows(positions)):
             images = self._train.images[positions]
             if not self._prefetches:  # Of a thread that works ahead only the waiting for it counts.
                 self.timers.lap("data")
-            views = [to_device(group, self.context.device) for group in self._views(images, positions, epoch)]
+            augmented = self._augmenter(images, positions, epoch)
+            crops = [to_device(group, self.context.device) for group in augmented]
         labels = to_device(self._train.labels[positions], self.context.device)
-        return Inputs(positions, labels, views, self.context.weight(positions, batch))
+        return Inputs(positions, labels, crops, self.context.weight(positions, batch))
 
     @contextmanager
     def _its_own_failure(self, branch: Branch, epoch: int) -> Iterator[None]:
@@ -210,11 +211,11 @@ class Cohort:
             branch.failure = reason
 
     def _activations(self, inputs: Inputs) -> list[dict[int, Tensor]]:
-        """What the trunk makes of the views of a batch, for each resolution."""
-        if self._features and not inputs.views:
+        """What the trunk makes of the crops of a batch, for each resolution."""
+        if self._features and not inputs.crops:
             return [self._features.get(inputs.positions)]
         # Each resolution is a pass of its own, so that BatchNorm sees them apart, as in t-ReX.
-        activations = [self.trunk(views, training=True) for views in inputs.views]
+        activations = [self.trunk(crops, training=True) for crops in inputs.crops]
         if self._features:
             self._features.keep(inputs.positions, activations[0])
         return activations
@@ -234,7 +235,7 @@ class Cohort:
             batches = self._batches_by_statistics() if by_batch else self._evaluation_batches()
             for inputs in self._in_turn(self._evaluation_inputs, batches):
                 with torch.inference_mode():
-                    activations = self.trunk(inputs.views[0], training=False)
+                    activations = self.trunk(inputs.crops[0], training=False)
                     for branch, accuracy in zip(running, accuracies, strict=True):
                         accuracy.update(branch.logits(activations[branch.spec.frozen_layers]), inputs.labels)
         measured = [accuracy.compute() for accuracy in accuracies]
@@ -254,11 +255,11 @@ class Cohort:
         self._timings = timings
 
     def _evaluation_inputs(self, batch: Tensor) -> Inputs:
-        """A batch of validation images in their plain views."""
+        """A batch of validation images, resized, cropped and normalized."""
         images = self._validation.images[batch]
-        views = evaluation_view(images, self.spec, self._validation_statistics, self.context.device)
+        images = evaluation_images(images, self.spec, self._validation_statistics, self.context.device)
         labels = to_device(self._validation.labels[batch], self.context.device)
-        return Inputs(batch, labels, [to_device(views, self.context.device)])
+        return Inputs(batch, labels, [to_device(images, self.context.device)])
 
     def _evaluates_by_batch(self, epoch: int) -> bool:
         """Whether BatchNorm takes its statistics from the evaluation batch in this epoch."""

@@ -17,7 +17,7 @@ PARTS = ("data", "views", "trunk", "forward", "backward", "step", "evaluation", 
 """What an epoch is divided into, in order.
 
 Attributes:
-    data: reading and decoding the training images; where a thread gets batches ready, waiting for it and its views.
+    data: reading and decoding the training images; where a thread gets batches ready, waiting for it and its crops.
     views: augmentation, normalization and copying to the device, unless a thread does it meanwhile.
     trunk: forward pass of the frozen layers that a cohort shares.
     forward: of all branches, loss included.

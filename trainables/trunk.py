@@ -55,16 +55,16 @@ class Trunk:
         self.cuts = sorted(set(cuts))
         self._batchnorm, self._precision = batchnorm, precision
 
-    def __call__(self, views: Tensor, *, training: bool) -> dict[int, Tensor]:
-        """Views [batch, 3, size, size] to {cut: activation after so many layers}; cut 0 gives the views themselves."""
+    def __call__(self, images: Tensor, *, training: bool) -> dict[int, Tensor]:
+        """Images [batch, 3, size, size] to {cut: activation after so many layers}; cut 0 gives the images."""
         if training:
             self.layers.train(self._batchnorm == "train")
-        with torch.no_grad(), mixed_precision(views.device, self._precision if training else "float32"):
-            return self.layers.after_layers(views, self.cuts)
+        with torch.no_grad(), mixed_precision(images.device, self._precision if training else "float32"):
+            return self.layers.after_layers(images, self.cuts)
 
 
 class AllCrops(nn.Module):
-    """Layers applied to each resolution of views in turn; the logits of all crops in one tensor.
+    """Layers applied to each resolution of crops in turn; the logits of all crops in one tensor.
 
     One module, so that data-parallel training sees one forward pass for one backward pass.
     """
@@ -103,7 +103,7 @@ class Branch:
     def step(
         self, groups: list[Tensor], labels: Tensor, learning_rate: float, timers: Timers, weight: float = 1.0
     ) -> None:
-        """One step of SGD on the activations at the cut, one tensor for each resolution of views.
+        """One step of SGD on the activations at the cut, one tensor for each resolution of crops.
 
         The loss is the plain mean over all crops of all images, each with its image's label of `labels` [batch], times
         `weight` (of this worker's share, see `DistributedContext.weight`). It stays on the device, to be read once an

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from datagen.core.identity import derived_seed
-from trainables.augmentations.apply import Augmenter, evaluation_view
+from trainables.augmentations.apply import Augmenter, evaluation_images
 from trainables.input.data import ImageSet
 from trainables.input.pixel_statistics import IMAGENET
 from trainables.loop import train_cohort
@@ -61,7 +61,7 @@ def test_an_augmentation_gives_what_its_version_gave(name: str, images: Tensor, 
 
 
 def test_evaluation_sees_what_its_version_saw(images: Tensor, base_spec: TrainingSpec) -> None:
-    found = summary(evaluation_view(images, replace(base_spec, image_size=64), IMAGENET))
+    found = summary(evaluation_images(images, replace(base_spec, image_size=64), IMAGENET))
     assert found == pytest.approx(EVALUATION[1], abs=2e-3), raise_version("TrainingSpec.VERSION", found)
     assert EVALUATION[0] == TrainingSpec.VERSION
 

@@ -1,7 +1,7 @@
-"""Views: the augmented, normalized tensors a network is trained on, and the plain ones it is evaluated on.
+"""The augmented, normalized images a network is trained on, and the plain ones it is evaluated on.
 
 One is chosen by name in a `TrainingSpec`; each has a file of its own here and an entry in `AUGMENTATION_CLASSES`.
-A sample's view depends on (seed, epoch, image) alone: not on the batch it is in, nor on who computes it.
+A sample's crops depend on (seed, epoch, image) alone: not on the batch it is in, nor on who computes it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ AUGMENTATION_CLASSES: dict[str, type[Augmentation]] = {
 
 
 class Augmenter:
-    """Makes the training views of a data set of `images` images, normalized by `statistics`, on `device`.
+    """Augments a data set of `images` images and normalizes them by `statistics`, on `device`.
 
     Crops are cut and resized where the images are; what comes after them is computed on `device` (the images' own by
     default), to which they go as 8-bit pixels.
@@ -55,7 +55,7 @@ class Augmenter:
 
         Images of different sizes come as a sequence of [3, height, width], on the CPU.
 
-        `positions` [batch] are the images' places in the data set, which with the seed and the epoch fix their views.
+        `positions` [batch] are the images' places in the data set, which with the seed and the epoch fix their crops.
         """
         if epoch != self._epoch:
             # One table for the epoch, a row for each image: 126,689 images and 23 numbers take 23 MB and 20 ms.
@@ -67,15 +67,15 @@ class Augmenter:
         return [_normalized(to_device(group, self._device or group.device), self._statistics) for group in groups]
 
 
-def evaluation_view(
+def evaluation_images(
     images: Tensor | Sequence[Tensor],
     spec: TrainingSpec,
     statistics: PixelStatistics,
     device: torch.device | None = None,
 ) -> Tensor:
     """[batch, 3, height, width] uint8 to normalized [batch, 3, size, size] float32 on `device`, with nothing random."""
-    (views,) = PlainAugmentation(spec)(images, torch.empty(len(images), 0))
-    return _normalized(to_device(views, device or views.device), statistics)
+    (crops,) = PlainAugmentation(spec)(images, torch.empty(len(images), 0))
+    return _normalized(to_device(crops, device or crops.device), statistics)
 
 
 def _normalized(pixels: Tensor, statistics: PixelStatistics) -> Tensor:

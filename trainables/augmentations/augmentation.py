@@ -1,4 +1,4 @@
-"""What every view is: a function of a batch and of uniform numbers, a row for each sample."""
+"""What every augmentation is: a function of a batch and of uniform numbers, a row for each sample."""
 
 from __future__ import annotations
 
@@ -28,11 +28,13 @@ class Augmentation(Protocol):
     def __call__(
         self, images: Tensor | Sequence[Tensor], uniforms: Tensor, device: torch.device | None = None
     ) -> list[Tensor]:
-        """The views of a batch; `device`: where they are wanted, and where a view may finish its crops."""
+        """The crops of a batch; `device`: where they are wanted, and where they may be finished."""
 
 
-def each_in_threads(images: Tensor, uniforms: Tensor, view: Callable[[Tensor, np.random.Generator], Tensor]) -> Tensor:
-    """Applies a view to each image, with a generator of its own seeded by the sample's number in `uniforms` [batch]."""
+def each_in_threads(
+    images: Tensor, uniforms: Tensor, change: Callable[[Tensor, np.random.Generator], Tensor]
+) -> Tensor:
+    """Changes each image, with a generator of its own seeded by the sample's number in `uniforms` [batch]."""
     seeds = (uniforms * 2.0**53).long().tolist()
     numbers = range(len(images))
-    return torch.stack(in_threads(lambda n: view(images[n], np.random.Generator(np.random.PCG64(seeds[n]))), numbers))
+    return torch.stack(in_threads(lambda n: change(images[n], np.random.Generator(np.random.PCG64(seeds[n]))), numbers))

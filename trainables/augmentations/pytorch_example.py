@@ -41,7 +41,7 @@ class PyTorchExample:
         return [resampled(images, boxes[:, None], (flips < 0.5)[:, None], self._size, "bilinear")]
 
 
-def crop_and_flip(view: PyTorchExample, images: Tensor | Sequence[Tensor], uniforms: Tensor) -> Tensor:
+def crop_and_flip(example: PyTorchExample, images: Tensor | Sequence[Tensor], uniforms: Tensor) -> Tensor:
     """The crops of a `PyTorchExample` as uint8."""
-    (crops,) = view(images, uniforms)
+    (crops,) = example(images, uniforms)
     return crops if crops.dtype == torch.uint8 else crops.round().to(torch.uint8)

@@ -1,4 +1,4 @@
-"""The views as a user of torchvision has them: one Pillow image at a time. What tests and benchmarks compare with."""
+"""The augmentations as a user of torchvision has them, one Pillow image at a time: what tests compare with."""
 
 from __future__ import annotations
 

@@ -26,13 +26,13 @@ class Inputs:
     Attributes:
         positions: [batch] int64 on the CPU, the images' places in their set.
         labels: [batch] int64 on the device.
-        views: one tensor for each resolution, on the device; none if the trunk's features are known.
+        crops: one tensor for each resolution, on the device; none if the trunk's features are known.
         weight: of this worker's share of the batch (`DistributedContext.weight`).
     """
 
     positions: Tensor
     labels: Tensor
-    views: list[Tensor]
+    crops: list[Tensor]
     weight: float = 1.0
 
 
@@ -75,7 +75,7 @@ def _handed_over(inputs: Inputs, ready: torch.cuda.Event | None) -> Inputs:
     if ready is not None:
         current = torch.cuda.current_stream(inputs.labels.device)
         current.wait_event(ready)
-        for tensor in (inputs.labels, *inputs.views):
+        for tensor in (inputs.labels, *inputs.crops):
             # Their memory is the other stream's: it is not to be given away while this one still uses it.
             tensor.record_stream(current)
     return inputs

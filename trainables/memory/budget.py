@@ -87,7 +87,7 @@ class Phase:
     """What training or evaluating holds besides weights: bytes.
 
     Attributes:
-        inputs: views and labels.
+        inputs: crops and labels.
         trunk: the peak of the trunk's pass.
         activations: by cut, what the trunk gives there; it is held until all branches are done.
         branch: by cut, the peak of what a branch does there; of cuts that were not measured, that of the one below.

@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from trainables.augmentations.apply import Augmenter, evaluation_view
+from trainables.augmentations.apply import Augmenter, evaluation_images
 from trainables.distributed import DistributedContext
 from trainables.features import may_keep
 from trainables.input.data import EVALUATION_BATCH, ImageSet, epoch_batches
@@ -70,9 +70,9 @@ def measured_demand(
     spec = replace(members[0], compile=False)
     cuts = sorted({member.frozen_layers for member in members})
     probe = _Probe(spec, cuts, measured_cuts, context.device, meter)
-    views, labels = _training_inputs(spec, train, context)
+    crops, labels = _training_inputs(spec, train, context)
     phases = (
-        probe.phase(views, labels, training=True),
+        probe.phase(crops, labels, training=True),
         probe.phase(*_evaluation_inputs(spec, validation, context), training=False),
     )
     buckets = 1 if context.size > 1 else 0
@@ -86,8 +86,8 @@ def _training_inputs(spec: TrainingSpec, images: ImageSet, context: DistributedC
     """Views and labels of this worker's part of a batch."""
     batch = next(epoch_batches(torch.arange(len(images)), spec.batch_size, spec.seed, 1))
     share = context.share(batch)
-    views = Augmenter(spec, len(images), IMAGENET, context.device)(images.images[share], share, 1)
-    return [group.to(context.device) for group in views], images.labels[share].to(context.device)
+    crops = Augmenter(spec, len(images), IMAGENET, context.device)(images.images[share], share, 1)
+    return [group.to(context.device) for group in crops], images.labels[share].to(context.device)
 
 
 def _evaluation_inputs(
@@ -95,8 +95,8 @@ def _evaluation_inputs(
 ) -> tuple[list[Tensor], Tensor]:
     count = max(EVALUATION_BATCH, spec.batch_size if spec.normalization == "batchnorm_train" else 0)
     share = torch.arange(min(count, len(images)))
-    views = evaluation_view(images.images[share], spec, IMAGENET, context.device)
-    return [views], images.labels[share].to(context.device)
+    crops = evaluation_images(images.images[share], spec, IMAGENET, context.device)
+    return [crops], images.labels[share].to(context.device)
 
 
 class _Probe:
@@ -128,9 +128,9 @@ class _Probe:
         return [part for name, part in zip(self._network.names, self._network.parts, strict=True) if name in names]
 
     def phase(self, groups: list[Tensor], labels: Tensor, *, training: bool) -> Phase:
-        """What training on, or evaluating, the views of a batch takes."""
+        """What training on, or evaluating, the crops of a batch takes."""
         few = [group[:2] for group in groups]
-        given = [self._trunk(self._cuts)(views, training=training) for views in few]
+        given = [self._trunk(self._cuts)(crops, training=training) for crops in few]
         triples = list(zip(given, few, groups, strict=True))
         activations = {
             cut: sum(by_cut[cut].nbytes // len(two) * len(all_) for by_cut, two, all_ in triples) for cut in self._cuts

@@ -1,6 +1,6 @@
 """torch.compile for the training step: a runtime setting, as the device is, for it changes rounding and nothing else.
 
-Each layer is compiled by itself, for every shape that it meets (the resolutions of views are few and fixed). Layers of
+Each layer is compiled by itself, for every shape that it meets (the resolutions of crops are few and fixed). Layers of
 the same structure share their code, of all branches of a cohort and of its trunk: ResNet-50 has eight kinds of
 bottleneck, and 17 branches would take 17 times as long to compile whole. Evaluation is never compiled.
 

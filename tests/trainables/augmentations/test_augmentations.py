@@ -13,7 +13,7 @@ from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.v2 import functional
 
 from tests.conftest import decoded
-from trainables.augmentations.apply import AUGMENTATION_CLASSES, Augmenter, evaluation_view
+from trainables.augmentations.apply import AUGMENTATION_CLASSES, Augmenter, evaluation_images
 from trainables.augmentations.augmix import mixed
 from trainables.augmentations.operators.crops import CROP_UNIFORMS, crop_boxes, enlarged_crops
 from trainables.augmentations.operators.fractals import fractal
@@ -96,7 +96,7 @@ def test_multicrop_is_one_global_and_eight_local_crops_in_passes_of_their_own(
 
 
 def test_an_image_of_the_right_size_is_evaluated_untouched(base_spec: TrainingSpec, train_images: ImageSet) -> None:
-    shown = evaluation_view(decoded(train_images)[:3], base_spec, IMAGENET)
+    shown = evaluation_images(decoded(train_images)[:3], base_spec, IMAGENET)
     assert torch.equal(shown, IMAGENET.normalized(decoded(train_images)[:3]))
 
 
@@ -123,7 +123,7 @@ def test_without_augmentation_224_px_are_the_centre_of_256(base_spec: TrainingSp
     image = torch.zeros(1, 3, 256, 256, dtype=torch.uint8)
     image[..., 16:240, 16:240] = 255
     white = IMAGENET.normalized(torch.full((1, 3, 224, 224), 255))
-    assert torch.equal(evaluation_view(image, spec, IMAGENET), white)
+    assert torch.equal(evaluation_images(image, spec, IMAGENET), white)
 
 
 def test_augmix_mixes_as_the_reference_does() -> None:

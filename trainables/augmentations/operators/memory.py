@@ -1,7 +1,7 @@
 """Memory for large results, used again once nobody holds them.
 
 The C library asks the system anew for each block above 32 MiB, and the system clears it page by page: 0.4 ms for the
-views of one image of a multi-crop, as long as normalizing them takes.
+crops of one image of a multi-crop, as long as normalizing them takes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 LARGE = 32 * 2**20
 """Bytes above which the C library (glibc, on 64 bits) keeps no freed block for itself."""
 KEPT = 4
-"""Most blocks kept: two resolutions of views, while those of the batch before are still held."""
+"""Most blocks kept: two resolutions of crops, while those of the batch before are still held."""
 
 _free: list[np.ndarray] = []
 # Reentrant: collecting garbage under the lock may end a result, whose block then comes back.
