@@ -19,6 +19,7 @@ from torchvision.io import ImageReadMode, decode_image
 
 from datagen import pocket
 from datagen.core.errors import InputError
+from datagen.datasets import pictures
 from datagen.datasets.decoding import CorruptError, decoded_image
 from datagen.datasets.pictures import checked_picture, rgb_picture
 from datagen.datasets.pixel_statistics import STATISTICS, dataset_statistics
@@ -85,6 +86,15 @@ def test_pixels_of_the_pocket_images_are_torchvisions_to_the_bit() -> None:
 def test_a_png_with_a_wrong_checksum_is_corrupt_for_import_and_training_alike(decode: object, chunk: bytes) -> None:
     with pytest.raises(CorruptError, match=f"checksum differs.*{chunk.decode()}"):
         decode(with_wrong_checksum(encoded(picture("RGB"), "png"), chunk))  # type: ignore[operator]
+
+
+def test_what_training_cannot_decode_is_corrupt_at_import_whatever_pillow_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(encoded: bytes) -> None:
+        raise CorruptError("training cannot decode it")
+
+    monkeypatch.setattr(pictures, "decoded_image", refuse)
+    with pytest.raises(CorruptError, match="training cannot decode it"):
+        checked_picture(WHOLE["JPEG"])
 
 
 def test_a_picture_that_is_converted_is_checked_first() -> None:
