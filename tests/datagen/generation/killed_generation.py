@@ -1,8 +1,8 @@
 """Kills a pocket generation again and again, and compares what the survivors finish with an undisturbed one.
 
-Run as `python -m tests.killed_generation FOLDER KILLS`. The generation is the real one without Ray: a fork of this
-process clears the folder, draws what is missing and writes the manifest, and is killed with SIGKILL after a random
-delay. Forks spare the seconds that loading the networks takes. Prints JSON.
+Run as `python -m tests.datagen.generation.killed_generation FOLDER KILLS`. The generation is the real one without Ray:
+a fork of this process clears the folder, draws what is missing and writes the manifest, and is killed with SIGKILL
+after a random delay. Forks spare the seconds that loading the networks takes. Prints JSON.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ def test_only_missing_shards_are_drawn_again(cluster: None, generated_spec: Gene
 
 
 def test_a_generation_killed_50_times_at_random_points_ends_with_the_same_images(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.killed_generation", str(tmp_path), "50"]
+    command = [sys.executable, "-m", "tests.datagen.generation.killed_generation", str(tmp_path), "50"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env=ONE_THREAD)
     outcome = json.loads(done.stdout)
     assert outcome["kills"] == 50
