@@ -24,7 +24,7 @@ from datagen.core.wording import counted, differences, listed
 from datagen.datasets.shards import MANIFEST, Manifest, ShardRecord, damaged_files, read_manifest, write_manifest
 from datagen.importing.duplicates import Duplicates, contents_of, find_duplicates
 from datagen.importing.parquet import ParquetImages
-from datagen.importing.picture_lists import Pictures, classes_of, root_of
+from datagen.importing.picture_lists import PictureList, Pictures, classes_of, root_of
 from datagen.importing.shard_task import COUNTS, REPORTS, cannot_write, import_shard
 from datagen.importing.splits import Split, planned, resume
 from datagen.recipes.class_lists import CLASS_LISTS, ImageClass, classes_found, folder_key, match_folders
@@ -136,7 +136,8 @@ def _checked_classes(
     for split, pictures in folders.items():
         named[split] = pictures.renamed(classes) if isinstance(pictures, ParquetImages) else pictures
         wanted = classes_of(named[split])
-        if not isinstance(pictures, Path) and name in CLASS_LISTS:
+        if isinstance(pictures, PictureList) or (isinstance(pictures, ParquetImages) and name in CLASS_LISTS):
+            # A list names the pictures of all classes that its authors had.
             keys = {folder_key(name, item.folder) for item in classes}
             wanted = [folder for folder in wanted if folder_key(name, folder) in keys]
         found[split] = match_folders(root_of(pictures), wanted, name, classes)

@@ -174,7 +174,10 @@ def test_the_same_command_again_trains_nothing_and_prints_the_report(store: Path
 
 def test_a_value_added_to_an_axis_runs_its_own_trials_in_the_same_mlflow_run(store: Path) -> None:
     before = published(store)
-    parent, _ = mlflow_runs(store)
+    again = sweep("layer_importance", *SMALL, "--store", str(store))  # A copied store begins its records anew.
+    assert again.returncode == 0, again.stdout + again.stderr
+    parent, children = mlflow_runs(store)
+    assert len(children) == TRIALS
     grown = sweep("layer_importance", *SMALL[:3], "frozen_layers=1,9,17", "--store", str(store))
     assert grown.returncode == 0, grown.stdout + grown.stderr
     after = published(store)
