@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from trainables.spec import TrainingSpec
 ROOT = Path(__file__).parent.parent
 CLASSES = ("circle", "square", "cross")
 torch.set_num_threads(1)
+# Ray gives its workers a niceness of 15: beside the other test process they would starve, and sweeps time out.
+os.environ.setdefault("RAY_worker_niceness", "0")
 prepare(None)  # Before any test imports ray, which would otherwise listen on all of this machine's addresses.
 
 
