@@ -75,6 +75,7 @@ class DatasetStore:
             InputError: it cannot be made or written, or a newer version of mindgap made it.
         """
         self._backend.prepare()
+        self.root.mkdir(parents=True, exist_ok=True)  # Of one in an object store too: MLflow's database is here.
         if not self.exists():
             self._backend.write("store.json", json.dumps({"format": FORMAT}).encode())
         self._check_format()
