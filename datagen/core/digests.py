@@ -13,7 +13,8 @@ from typing import Any
 from datagen.core.errors import InputError
 from datagen.core.files import file_sha256, write_json
 
-SUFFIXES = (".json", ".safetensors", ".txt", ".pth", ".png", ".jpg", ".jpeg", ".webp")
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+SUFFIXES = (".json", ".safetensors", ".txt", ".pth", *PICTURES)
 """Configuration, weights, vocabulary and pictures; a README or a licence does not change what is made."""
 
 NOT_THERE = "not there"

@@ -1,4 +1,4 @@
-"""Files on the disk: written atomically, checked by checksum, and the pictures of a folder."""
+"""Files on the disk: written whole or not at all, and checked by checksum."""
 
 from __future__ import annotations
 
@@ -10,24 +10,10 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from datagen.core.errors import InputError
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-"""Endings of picture files, in any case."""
-
+from typing import Any
 
 SEAL = "checksum"
 """The key of a checksum over all else in a JSON file."""
-
-
-class FoundFile(NamedTuple):
-    """A picture file: its path below the class's folder, with slashes; its size in bytes and time of last change."""
-
-    name: str
-    size: int
-    changed_ns: int
 
 
 def read_text(path: Path) -> str:
@@ -123,38 +109,3 @@ def _seal(values: Mapping[str, Any]) -> str:
     """The same for equal values, however they are written: tuples as lists, in any order of keys."""
     plain = json.loads(json.dumps(dict(values)))
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
-
-
-def picture_files(folder: Path) -> tuple[list[FoundFile], int]:
-    """The picture files in `folder` and its sub-folders, sorted by name, and the number of other files there.
-
-    Links are followed, each folder once. Hidden files and folders are passed over: file managers and macOS archives
-    leave such beside pictures. A link to nothing counts as a picture file of size -1, so that it will be named.
-
-    Raises:
-        InputError: a folder cannot be read.
-    """
-    found: list[FoundFile] = []
-    others = 0
-    waiting, visited = [("", str(folder))], {os.path.realpath(folder)}
-    try:
-        while waiting:
-            prefix, path = waiting.pop()
-            with os.scandir(path) as entries:
-                for entry in entries:
-                    if entry.name.startswith("."):
-                        continue
-                    if entry.is_dir():
-                        if (real := os.path.realpath(entry.path)) not in visited:
-                            visited.add(real)
-                            waiting.append((f"{prefix}{entry.name}/", entry.path))
-                    elif not entry.name.lower().endswith(SUFFIXES):
-                        others += 1
-                    elif entry.is_file():
-                        state = entry.stat()
-                        found.append(FoundFile(prefix + entry.name, state.st_size, state.st_mtime_ns))
-                    else:
-                        found.append(FoundFile(prefix + entry.name, -1, 0))
-    except OSError as error:
-        raise InputError(f"Cannot read {error.filename or folder}: {error.strerror}.") from error
-    return sorted(found), others

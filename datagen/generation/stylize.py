@@ -21,9 +21,8 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from datagen.core.digests import SUFFIXES
+from datagen.core.digests import PICTURES
 from datagen.core.errors import InputError
-from datagen.core.files import picture_files
 from datagen.core.identity import derived_seed
 from datagen.datasets.decoding import CorruptError
 from datagen.datasets.pictures import rgb_picture
@@ -55,6 +54,13 @@ class _Task:
     style: str
 
 
+def _picture_names(folder: Path) -> list[str]:
+    """The pictures below a folder that count in its digest, sorted; hidden ones are what file managers leave."""
+    paths = [path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in PICTURES]
+    shown = [path for path in paths if not any(part.startswith(".") for part in path.parts)]
+    return sorted(path.as_posix() for path in shown if (folder / path).is_file())
+
+
 class StyleLibrary:
     """A folder of style pictures, of which one is drawn for each seed.
 
@@ -69,8 +75,7 @@ class StyleLibrary:
         self._folder, self._side = folder, side
         if not folder.is_dir():
             raise InputError(f"There is no folder {folder} of style pictures. Put pictures there, or name another.")
-        # Only those that count in the folder's digest.
-        self._names = [file.name for file in picture_files(folder)[0] if file.name.lower().endswith(SUFFIXES)]
+        self._names = _picture_names(folder)
         if not self._names:
             raise InputError(f"There are no style pictures in {folder}. Put some there, as JPEG, PNG or WebP files.")
         self.unusable: dict[str, str] = {}

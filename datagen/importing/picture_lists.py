@@ -14,10 +14,17 @@ from pathlib import Path
 from typing import Literal
 
 from datagen.core.errors import InputError
-from datagen.core.files import FoundFile, read_text
+from datagen.core.files import read_text
 from datagen.core.wording import as_utf8, counted, listed
 from datagen.importing.parquet import ParquetImages
-from datagen.importing.scan import Found, check_class_folders, is_picture, scan_beside, scan_folder
+from datagen.importing.scan import (
+    Found,
+    FoundFile,
+    check_class_folders,
+    is_picture,
+    scan_beside,
+    scan_folder,
+)
 from datagen.recipes.class_lists import class_folders
 
 PETS_SPLITS = {"train": "trainval.txt", "validation": "test.txt"}

@@ -6,11 +6,11 @@ import os
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import features
 
 from datagen.core.errors import InputError
-from datagen.core.files import FoundFile
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
@@ -19,6 +19,14 @@ SUFFIXES = (
 )
 """Endings of picture files that are imported, in any case: what Pillow decodes, none of which ends a process."""
 NO_ENDING = "no ending"
+
+
+class FoundFile(NamedTuple):
+    """A picture file: its path below the class's folder, with slashes; its size in bytes and time of last change."""
+
+    name: str
+    size: int
+    changed_ns: int
 
 
 @dataclass

@@ -3,144 +3,32 @@
 from __future__ import annotations
 
 import errno
-import io
 import json
 import os
-import struct
 import subprocess
 import sys
 import time
-import zlib
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import ray
-from click.testing import CliRunner, Result
-from PIL import Image
 
 from datagen.core.errors import InputError
-from datagen.datasets.decoding import CorruptError
-from datagen.datasets.pictures import Picture, checked_picture
 from datagen.datasets.shards import read_manifest, shard_name
-from datagen.import_images import main
 from datagen.importing import importer as module
 from datagen.importing.importer import import_images
-from datagen.importing.picture_lists import labelled_list, oxford_pets_lists
 from datagen.importing.shard_task import import_shard
 from datagen.importing.splits import interleaved
-from datagen.recipes.class_lists import CLASS_LISTS, IMAGENET100, OXFORD_PETS, match_folders
-from datagen.recipes.wordnet import wordnet_definitions
+from datagen.recipes.class_lists import OXFORD_PETS
 from tests.conftest import ROOT
 from tests.datagen.datasets.test_decoding import with_wrong_checksum
-
-GREY_RAMP = np.arange(256, dtype=np.uint16).reshape(16, 16) * 257
-"""16-bit grey whose high byte counts from 0 to 255."""
-
-
-def encoded(image: Image.Image, image_format: str = "jpeg", **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, image_format, **options)
-    return buffer.getvalue()
-
-
-def picture(seed: int, size: tuple[int, int] = (20, 16), mode: str = "RGB") -> Image.Image:
-    shape = (size[1], size[0], len(Image.new(mode, (1, 1)).getbands()))
-    pixels = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
-    return Image.fromarray(pixels.squeeze(-1) if shape[2] == 1 else pixels, mode)
-
-
-def image_folder(root: Path, files: dict[str, int]) -> Path:
-    """`files[class]` JPEG files for each class, all different."""
-    for label, (folder, count) in enumerate(files.items()):
-        (root / folder).mkdir(parents=True)
-        for index in range(count):
-            (root / folder / f"{index:03d}.jpg").write_bytes(encoded(picture(1000 * label + index)))
-    return root
-
-
-def rows_of(folder: Path) -> list[dict[str, Any]]:
-    return [row for shard in read_manifest(folder).shards for row in pq.read_table(folder / shard.file).to_pylist()]
-
-
-def pixels_of(data: bytes) -> np.ndarray:
-    image = Image.open(io.BytesIO(data))
-    assert (image.format, image.mode) == ("PNG", "RGB")
-    return np.asarray(image)
-
-
-def png_of_16_bits(channels: int) -> bytes:
-    """A PNG of 16 bits a channel, which PIL can read and not write for colour: all channels are the grey ramp."""
-    rows = np.repeat(GREY_RAMP[:, :, None], channels, 2).astype(">u2")
-    raw = b"".join(b"\0" + row.tobytes() for row in rows)
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 16, 16, 16, 2 if channels == 3 else 0, 0, 0, 0))]
-    chunks += [(b"IDAT", zlib.compress(raw)), (b"IEND", b"")]
-    body = [struct.pack(">I", len(d)) + t + d + struct.pack(">I", zlib.crc32(t + d)) for t, d in chunks]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(body)
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(item) for item in arguments])
-
-
-# Class lists
-
-
-def test_imagenet100_is_100_sorted_synsets_that_wordnet_knows_under_their_first_lemma() -> None:
-    ids = [item.wordnet_id for item in IMAGENET100]
-    assert len(set(ids)) == 100
-    assert ids == sorted(ids) == [item.folder for item in IMAGENET100]
-    assert set(ids) <= wordnet_definitions().keys()
-    timm = find_spec("timm")
-    assert timm is not None and timm.origin is not None
-    lemmas = (Path(timm.origin).parent / "data" / "_info" / "imagenet_synset_to_lemma.txt").read_text().splitlines()
-    first = {line.split("\t")[0]: line.split("\t")[1].split(",")[0] for line in lemmas}
-    assert [item.name for item in IMAGENET100] == [first[wordnet_id] for wordnet_id in ids]
-    assert (IMAGENET100[0].name, IMAGENET100[99].name) == ("robin", "stinkhorn")
-
-
-def test_oxford_pets_has_37_breeds_in_the_order_of_the_annotations() -> None:
-    names = [item.name for item in OXFORD_PETS]
-    assert len(set(names)) == 37
-    assert names == sorted(names)
-    assert [names[label] for label in (0, 5, 33, 36)] == ["Abyssinian", "Bengal", "Sphynx", "Yorkshire Terrier"]
-
-
-def test_missing_and_extra_classes_are_named_in_one_sentence_and_then_counted() -> None:
-    folders = [item.folder for item in IMAGENET100[8:]] + ["cats", "dogs"]
-    with pytest.raises(InputError) as caught:
-        match_folders(Path("pictures"), folders, "imagenet100", IMAGENET100)
-    assert str(caught.value) == (
-        "pictures lacks 8 of the 100 classes of imagenet100: n01558993 (robin), n01692333 (Gila monster), "
-        "n01729322 (hognose snake), n01735189 (garter snake), n01749939 (green mamba) and 3 more, "
-        "and has 2 folders that imagenet100 does not have: cats, dogs. Add or remove those folders."
-    )
-
-
-def test_breeds_are_found_however_their_folders_are_spelled() -> None:
-    spelled = [item.name.upper() if label % 2 else item.folder.lower() for label, item in enumerate(OXFORD_PETS)]
-    assert match_folders(Path("pets"), sorted(spelled), "oxford_pets", OXFORD_PETS) == spelled
-    with pytest.raises(InputError, match="two folders of one class, EGYPTIAN MAU and Egyptian Mau"):
-        match_folders(Path("pets"), [*spelled, "Egyptian Mau"], "oxford_pets", OXFORD_PETS)
+from tests.datagen.importing.folders import encoded, image_folder, picture, rows_of, run
 
 
 def test_files_are_interleaved_by_class_and_classes_that_ran_out_are_passed_over() -> None:
     assert interleaved([3, 1, 2]) == [(0, 0), (1, 0), (2, 0), (0, 1), (2, 1), (0, 2)]
-
-
-# Pictures
-
-
-@pytest.mark.parametrize("mode", ["RGB", "L"])
-@pytest.mark.parametrize("image_format", ["jpeg", "png"])
-def test_a_plain_picture_keeps_its_bytes(mode: str, image_format: str) -> None:
-    data = encoded(picture(1, mode=mode), image_format)
-    stored = checked_picture(data, resize=16)
-    assert stored.encoded == data
-    assert not (stored.converted or stored.resized or stored.tiny)
 
 
 def test_a_png_that_is_called_jpeg_is_stored_as_the_png_it_is(cluster: None, tmp_path: Path) -> None:
@@ -148,86 +36,6 @@ def test_a_png_that_is_called_jpeg_is_stored_as_the_png_it_is(cluster: None, tmp
     (image_folder(tmp_path / "real", {"a": 1}) / "a" / "000.jpg").write_bytes(data)
     import_images("own", {"train": tmp_path / "real"}, tmp_path / "out")
     assert rows_of(tmp_path / "out/train")[0]["image"] == {"bytes": data, "path": "a/000.jpg"}
-
-
-@pytest.mark.parametrize("image_format", ["jpeg", "webp", "bmp"])
-def test_other_formats_and_cmyk_become_the_rgb_that_pil_makes_of_them(image_format: str) -> None:
-    data = encoded(picture(1, mode="CMYK" if image_format == "jpeg" else "RGB"), image_format)
-    stored = checked_picture(data)
-    assert stored.converted
-    np.testing.assert_array_equal(pixels_of(stored.encoded), np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_16_bits_become_the_upper_8(channels: int) -> None:
-    stored = checked_picture(png_of_16_bits(channels))
-    assert stored.converted
-    np.testing.assert_array_equal(pixels_of(stored.encoded), np.repeat((GREY_RAMP >> 8)[:, :, None], 3, 2))
-
-
-@pytest.mark.parametrize("mode", ["RGBA", "LA"])
-def test_transparency_is_dropped(mode: str) -> None:
-    image = picture(1, mode=mode)
-    stored = checked_picture(encoded(image, "png"))
-    assert stored.converted
-    np.testing.assert_array_equal(pixels_of(stored.encoded), np.asarray(image.convert("RGB")))
-
-
-def test_a_palette_or_a_transparent_colour_makes_a_picture_not_plain() -> None:
-    image = picture(1)
-    palette = checked_picture(encoded(image.quantize(16), "png"))
-    np.testing.assert_array_equal(pixels_of(palette.encoded), np.asarray(image.quantize(16).convert("RGB")))
-    assert palette.converted
-    keyed = checked_picture(encoded(image, "png", transparency=(1, 2, 3)))
-    np.testing.assert_array_equal(pixels_of(keyed.encoded), np.asarray(image))
-    assert keyed.converted
-
-
-@pytest.mark.parametrize("image_format", ["gif", "png", "webp"])
-def test_of_an_animation_the_first_frame_is_stored(image_format: str) -> None:
-    frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
-    options = {"lossless": True} if image_format == "webp" else {}
-    stored = checked_picture(encoded(frames[0], image_format, save_all=True, append_images=frames[1:], **options))
-    assert stored.converted
-    np.testing.assert_array_equal(pixels_of(stored.encoded), np.asarray(frames[0]))
-
-
-def test_one_pixel_is_a_picture_but_a_tiny_one() -> None:
-    data = encoded(picture(1, (1, 1)), "png")
-    assert checked_picture(data) == Picture(data, converted=False, resized=False, tiny=True)
-    assert not checked_picture(encoded(picture(1, (8, 8)))).tiny
-
-
-def test_larger_pictures_are_made_smaller_on_request_and_others_left_alone() -> None:
-    stored = checked_picture(encoded(picture(1, (90, 60))), resize=40)
-    image = Image.open(io.BytesIO(stored.encoded))
-    assert (image.format, image.size) == ("JPEG", (60, 40))
-    assert stored.resized and not stored.converted
-    both = checked_picture(encoded(picture(1, (60, 90), "CMYK")), resize=40)
-    assert (both.resized, both.converted) == (True, True)
-    assert Image.open(io.BytesIO(both.encoded)).size == (40, 60)
-
-
-@pytest.mark.parametrize(
-    ("data", "reason"),
-    [
-        (None, "a link to nothing"),
-        (b"", "empty file"),
-        (b"<html>not found</html>", "not a picture"),
-        (encoded(picture(1))[:-200], "truncated"),
-        (encoded(picture(1), "png")[:-300], "."),
-        (encoded(picture(1), "png")[:40], "."),
-        (with_wrong_checksum(encoded(picture(1), "png")), "checksum differs"),
-        (encoded(picture(1), "webp")[:-50], "."),
-    ],
-)
-def test_what_is_no_whole_picture_is_corrupt_and_the_reason_names_no_address(data: bytes | None, reason: str) -> None:
-    with pytest.raises(CorruptError, match=reason) as caught:
-        checked_picture(data)
-    assert str(caught.value) and "0x" not in str(caught.value)
-
-
-# Whole imports
 
 
 def test_labels_follow_the_class_list_and_rows_are_the_same_with_one_worker_and_with_two(
@@ -389,9 +197,6 @@ def test_what_is_there_is_not_made_again_and_other_settings_are_not_taken_for_it
     assert damaged.exit_code == 2 and "is missing" in damaged.output
 
 
-# Mistakes
-
-
 def test_each_mistake_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None:
     good = image_folder(tmp_path / "good", {"a": 1, "b": 1})
     (tmp_path / "flat").mkdir()
@@ -451,11 +256,6 @@ def test_a_cluster_that_is_not_there_is_one_sentence(monkeypatch: pytest.MonkeyP
         import_images("own", {"train": real}, tmp_path / "out", address="127.0.0.1:1")
 
 
-def test_every_class_list_has_distinct_folders_and_names() -> None:
-    for classes in CLASS_LISTS.values():
-        assert len({item.folder for item in classes}) == len({item.name for item in classes}) == len(classes)
-
-
 def test_an_import_that_was_killed_is_finished_by_the_same_command(cluster: None, tmp_path: Path) -> None:
     folders = [image_folder(tmp_path / split, {"a": 20, "b": 20}) for split in ("train", "val")]
     arguments = ["--name", "own", "--train", folders[0], "--val", folders[1], "--rows-per-shard", 2, "--out"]
@@ -476,110 +276,3 @@ def test_an_import_that_was_killed_is_finished_by_the_same_command(cluster: None
         assert read_manifest(tmp_path / "killed" / split) == read_manifest(tmp_path / "whole" / split)
     kept = [name for name, at in made.items() if (tmp_path / "killed/train" / name).stat().st_mtime_ns == at]
     assert len(kept) >= len(made) - 2  # at most the shards that had no report yet are made again
-
-
-# Pictures in one folder, with a list
-
-
-def pets(root: Path, train: list[str], test: list[str]) -> Path:
-    """Oxford-IIIT Pet as it is unpacked, with these pictures listed, all of them there."""
-    (root / "images").mkdir(parents=True)
-    (root / "annotations").mkdir()
-    for name, stems in (("trainval.txt", train), ("test.txt", test)):
-        lines = ["#Image CLASS-ID SPECIES BREED ID", *[f"{stem} 1 2 1" for stem in stems]]
-        (root / "annotations" / name).write_text("\n".join(lines) + "\n")
-    for seed, stem in enumerate(train + test):
-        (root / "images" / f"{stem}.jpg").write_bytes(encoded(picture(seed)))
-    (root / "images/Abyssinian_100.mat").write_bytes(b"of no use")
-    return root
-
-
-def test_oxford_pets_as_downloaded_is_the_same_set_as_sorted_by_hand(cluster: None, tmp_path: Path) -> None:
-    # Cats are spelled with a capital and dogs without, as in the original.
-    spelled = [item.folder if label % 3 == 0 else item.folder.lower() for label, item in enumerate(OXFORD_PETS)]
-    train, test = ([f"{name}_{number}" for name in spelled for number in numbers] for numbers in ((7, 12), (3,)))
-    downloaded = pets(tmp_path / "pets", train, test)
-    for split, stems in (("train", train), ("val", test)):
-        for stem in stems:
-            folder = tmp_path / "sorted" / split / stem.rpartition("_")[0]
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / f"{stem}.jpg").write_bytes((downloaded / "images" / f"{stem}.jpg").read_bytes())
-    done = run("--name", "oxford_pets", "--pets", downloaded, "--out", tmp_path / "one")
-    assert done.exit_code == 0, done.output
-    folders = [tmp_path / "sorted/train", tmp_path / "sorted/val"]
-    done = run("--name", "oxford_pets", "--train", folders[0], "--val", folders[1], "--out", tmp_path / "two")
-    assert done.exit_code == 0, done.output
-    for split, rows in (("train", 74), ("validation", 37)):
-        manifest = read_manifest(tmp_path / "one" / split)
-        assert manifest == read_manifest(tmp_path / "two" / split) and manifest.rows == rows
-
-
-def test_listed_pictures_that_are_missing_or_damaged_are_named_and_counted(cluster: None, tmp_path: Path) -> None:
-    downloaded = pets(tmp_path / "pets", ["cat_1", "cat_2", "cat_3", "dog_1"], ["cat_4", "dog_2"])
-    (downloaded / "images/cat_2.jpg").unlink()
-    whole = (downloaded / "images/cat_3.jpg").read_bytes()
-    (downloaded / "images/cat_3.jpg").write_bytes(b"\0\0" + whole[2:])  # a damaged header
-    (downloaded / "images/dog_2.jpg").write_bytes(encoded(picture(3).quantize(8), "gif"))  # as some of the original are
-    lists = oxford_pets_lists(downloaded)
-    manifests = import_images("own", lists, tmp_path / "out", limit_corrupt=0.6)
-    corrupt = manifests["train"].description["corrupt"]
-    assert [item["file"] for item in corrupt] == ["cat/cat_2.jpg", "cat/cat_3.jpg"]
-    assert [item["reason"] for item in corrupt] == ["a link to nothing, or no file", "not a picture"]
-    assert [row["image"]["path"] for row in rows_of(tmp_path / "out/train")] == ["cat/cat_1.jpg", "dog/dog_1.jpg"]
-    assert manifests["validation"].description["converted"] == 1
-
-
-def test_validation_pictures_in_one_folder_are_sorted_by_their_list(cluster: None, tmp_path: Path) -> None:
-    train = image_folder(tmp_path / "train", {"n00000001": 1, "n00000002": 1})
-    flat = tmp_path / "val"
-    flat.mkdir()
-    for number in range(1, 6):
-        (flat / f"ILSVRC2012_val_0000000{number}.JPEG").write_bytes(encoded(picture(number)))
-    ids = ["n00000002", "n00000009", "n00000001", "n00000002", "n00000001"]
-    (tmp_path / "ids.txt").write_text("\n".join(ids) + "\n")
-    (tmp_path / "solution.csv").write_text(
-        "ImageId,PredictionString\n"
-        + "".join(f"ILSVRC2012_val_0000000{n},{ids[n - 1]} 85 1 499 272 \n" for n in (4, 3, 2, 1, 5))
-    )
-    for number, labels in enumerate(("ids.txt", "solution.csv")):
-        listing = labelled_list(flat, tmp_path / labels)
-        import_images("own", {"train": train, "validation": listing}, tmp_path / str(number))
-        rows = rows_of(tmp_path / str(number) / "validation")
-        assert [(row["class_name"], row["image"]["path"][-6:-5]) for row in rows] == [
-            ("n00000001", "3"),
-            ("n00000002", "1"),
-            ("n00000001", "5"),
-            ("n00000002", "4"),
-        ]  # n00000009 is none of the set's classes
-
-
-def test_each_mistake_in_a_list_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None:
-    good = pets(tmp_path / "pets", ["cat_1"], ["cat_2"])
-    both = pets(tmp_path / "both", ["cat_1", "cat_2"], ["cat_2"])
-    odd = pets(tmp_path / "odd", ["cat_1"], ["cat_2"])
-    (odd / "annotations/test.txt").write_text("cat_2.jpg;1\n")
-    (tmp_path / "none").mkdir()
-    twice, short, numbers = (tmp_path / f"{name}.txt" for name in ("twice", "short", "numbers"))
-    twice.write_text("cat_1.jpg n00000001\ncat_1.jpg n00000002\n")
-    short.write_text("n00000001\n")
-    numbers.write_text("cat_1.jpg 65\ncat_2.jpg 970\n")
-    outside = tmp_path / "outside.txt"
-    outside.write_text("../secret.jpg n00000001\n")
-    train = image_folder(tmp_path / "train", {"n00000001": 1})
-    lists = ["--train", train, "--val", good / "images", "--val-labels"]
-    for arguments, complaint in [
-        (["--pets", tmp_path / "none"], "Unpack images.tar.gz and annotations.tar.gz"),
-        (["--pets", both], "1 picture of"),
-        (["--pets", odd], "test.txt, line 1 is not like 'Abyssinian_100 1 1 1': 'cat_2.jpg;1'"),
-        (["--pets", good, "--train", good], "leave out --train"),
-        ([], "Name the folders of the splits"),
-        (["--train", train, "--val-labels", short], "name the folder of the validation images, too"),
-        ([*lists, twice], "lists 1 picture twice: cat_1.jpg"),
-        ([*lists, short], "has 1 line, but"),
-        ([*lists, numbers], "line 2 has no picture and WordNet id"),
-        ([*lists, outside], "names pictures outside"),
-        ([*lists, tmp_path / "nowhere.txt"], "There is no file"),
-    ]:
-        done = run("--name", "own", *arguments, "--out", tmp_path / "out")
-        assert done.exit_code == 2 and complaint in done.output, (complaint, done.output)
-        assert done.output.count("Error: ") == 1 and not (tmp_path / "out").exists()

@@ -18,7 +18,7 @@ from datagen.importing.importer import import_images
 from datagen.importing.picture_lists import labelled_list
 from datagen.importing.scan import scan_folder
 from datagen.recipes.prompt_styles import class_prompts
-from tests.datagen.importing.test_import_images import encoded, image_folder, picture, rows_of, run
+from tests.datagen.importing.folders import encoded, image_folder, picture, rows_of, run
 
 ORIENTATION = 0x0112
 

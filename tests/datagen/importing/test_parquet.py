@@ -17,7 +17,7 @@ from datagen.importing.parquet import parquet_contents, parquet_images
 from datagen.importing.picture_lists import classes_of
 from datagen.importing.splits import planned
 from datagen.recipes.class_lists import IMAGENET100, named_folders
-from tests.datagen.importing.test_import_images import encoded, image_folder, picture, rows_of, run
+from tests.datagen.importing.folders import encoded, image_folder, picture, rows_of, run
 
 
 def written(path: Path, labels: Sequence[Any], names: Sequence[str] | None = None, **columns: Any) -> Path:
