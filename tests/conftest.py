@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -139,12 +140,17 @@ def generated_spec() -> GeneratedDataset:
     )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_ray_of_another_file() -> Iterator[None]:
+    """Ends the Ray that a file's tests have started in this process: the next file may want another."""
+    yield
+    if "ray" in sys.modules:
+        sys.modules["ray"].shutdown()
+
+
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
+def cluster() -> None:
     """Ray with two CPUs, on this machine's loopback only."""
-    prepare(None)
     import ray
 
     ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()

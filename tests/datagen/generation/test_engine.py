@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -18,7 +18,8 @@ from PIL import Image
 
 from datagen import pocket
 from datagen.core.errors import InputError
-from datagen.datasets.shards import publish_dataset, read_manifest
+from datagen.core.files import write_json
+from datagen.datasets.shards import publish_dataset, read_manifest, record_name
 from datagen.datasets.source_rows import SourceRows
 from datagen.datasets.spec import GeneratedDataset
 from datagen.generation.diffusion import TextToImage
@@ -100,11 +101,12 @@ def test_the_set_is_the_same_with_one_actor_and_with_two(
 
 def test_only_missing_shards_are_drawn_again(cluster: None, generated_spec: GeneratedDataset, tmp_path: Path) -> None:
     generate(generated_spec, tmp_path / "whole", workers=1)
-    names = [shard.file for shard in read_manifest(tmp_path / "whole").shards]
+    first, _, last = read_manifest(tmp_path / "whole").shards
     (tmp_path / "resumed").mkdir()
-    for name in (names[0], names[2]):
-        shutil.copy2(tmp_path / "whole" / name, tmp_path / "resumed" / name)
-    before = {name: (tmp_path / "resumed" / name).stat().st_mtime_ns for name in (names[0], names[2])}
+    for shard in (first, last):
+        shutil.copy2(tmp_path / "whole" / shard.file, tmp_path / "resumed" / shard.file)
+        write_json(tmp_path / "resumed" / record_name(shard.file), asdict(shard))
+    before = {shard.file: (tmp_path / "resumed" / shard.file).stat().st_mtime_ns for shard in (first, last)}
     generate(generated_spec, tmp_path / "resumed", workers=2)
     assert contents(tmp_path / "resumed") == contents(tmp_path / "whole")
     assert {name: (tmp_path / "resumed" / name).stat().st_mtime_ns for name in before} == before
