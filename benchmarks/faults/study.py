@@ -192,7 +192,7 @@ class Study:
         return self.attempts[-1]
 
     def _count_published(self) -> None:
-        now = {path.parent.name: path.stat().st_mtime_ns for path in self.store.glob("models/*/manifest.json")}
+        now = {path.parent.name: path.stat().st_mtime_ns for path in self.store.glob("models/*/_manifest.json")}
         self._repeated += sum(now.get(name) != written for name, written in self._published.items())
         self._published = now
 

@@ -1,4 +1,4 @@
-"""Exact mean and standard deviation of a whole data set's pixels, kept in `statistics.json` beside its manifest.
+"""Exact mean and standard deviation of a whole data set's pixels, kept in `_statistics.json` beside its manifest.
 
 One pass over the shards, a row group at a time; sums of integers are exact whatever the order, so parts of a set can be
 summed anywhere and added. The file names the manifest's digest: it is ignored once the images are others.
@@ -17,9 +17,8 @@ import numpy as np
 
 from datagen.core.files import read_sealed_json, write_sealed_json
 from datagen.datasets.decoding import CorruptError, decoded_image, undecodable
-from datagen.datasets.shards import read_manifest, read_rows
+from datagen.datasets.shards import STATISTICS, read_manifest, read_rows
 
-STATISTICS = "statistics.json"
 DECODING_THREADS = 8
 
 Channels = tuple[int, int, int]

@@ -1,6 +1,6 @@
 """The shard format: encoded images in Parquet files with a manifest, readable by any Parquet tool.
 
-A data set is a folder of `train-00012-of-00130.parquet` files and a `manifest.json` with every file's row count, size
+A data set is a folder of `train-00012-of-00130.parquet` files and a `_manifest.json` with every file's row count, size
 and sha256. The image column follows the Hugging Face convention (`struct<bytes: binary, path: string>` plus schema
 metadata), so `datasets.load_dataset("parquet", data_files=...)` shows pictures. Files get their final name only when
 complete, and the manifest is written last: a folder with a manifest is whole.
@@ -21,7 +21,13 @@ import pyarrow.parquet as pq
 from datagen.core.errors import InputError
 from datagen.core.files import file_sha256, read_sealed_json, write_json, write_sealed_json, written_whole
 
-MANIFEST = "manifest.json"
+MANIFEST = "_manifest.json"
+STATISTICS = "_statistics.json"
+SUMMARY = "_summary.json"
+"""What lies beside the shards begins with an underscore: pyarrow, pandas, polars and Spark pass over such files when
+they read a folder of Parquet files."""
+FORMER_NAMES = tuple(name.removeprefix("_") for name in (STATISTICS, SUMMARY, MANIFEST))
+"""How they were called before, the one that makes a folder a data set last."""
 ROWS_PER_GROUP = 256
 """Rows of one Parquet row group: 256 images of 40 kB are 10 MB, a good unit to read and to keep in memory."""
 
@@ -135,9 +141,21 @@ def read_manifest(folder: Path) -> Manifest:
         shards = tuple(ShardRecord(**shard) for shard in values["shards"])
         return Manifest(values["split"], tuple(values["class_names"]), shards, values["description"])
     except FileNotFoundError:
+        if (folder / FORMER_NAMES[-1]).is_file():
+            raise InputError(
+                f"{folder} was written by an earlier version. Import it again with the same command: that only renames "
+                f"the files beside the images, for example {FORMER_NAMES[-1]} to {MANIFEST}."
+            ) from None
         raise InputError(f"{folder} is not a data set: it has no {MANIFEST}. Import or generate it again.") from None
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder / MANIFEST} is damaged ({error}). Import or generate the data set again.") from None
+
+
+def take_new_names(folder: Path) -> None:
+    """Renames what an earlier version has left beside the shards of a data set, if it is one of then."""
+    for name in FORMER_NAMES:
+        if (folder / FORMER_NAMES[-1]).is_file() and (folder / name).is_file():
+            (folder / name).replace(folder / f"_{name}")
 
 
 def listed_files(folder: Path, fingerprint: str = "") -> list[ShardRecord]:

@@ -18,9 +18,8 @@ from datagen.core.errors import InputError
 from datagen.core.files import read_sealed_json, write_sealed_json
 from datagen.datasets.decoding import CorruptError
 from datagen.datasets.pictures import rgb_picture
-from datagen.datasets.shards import Manifest, read_manifest
+from datagen.datasets.shards import SUMMARY, Manifest, read_manifest
 
-SUMMARY = "summary.json"
 MEASURED_AT_MOST = 1024
 """Images that are decoded for sizes and pixel statistics: the mean of so many has settled to a tenth of a percent of
 the range, and 1,024 of 512 x 384 pixels take some seconds where 130,000 would take ten minutes."""

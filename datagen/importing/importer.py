@@ -21,7 +21,15 @@ from filelock import FileLock, Timeout
 from datagen.core.errors import InputError, UnfinishedError
 from datagen.core.ray_session import start_ray
 from datagen.core.wording import counted, differences, listed
-from datagen.datasets.shards import MANIFEST, Manifest, ShardRecord, damaged_files, read_manifest, write_manifest
+from datagen.datasets.shards import (
+    MANIFEST,
+    Manifest,
+    ShardRecord,
+    damaged_files,
+    read_manifest,
+    take_new_names,
+    write_manifest,
+)
 from datagen.importing.duplicates import Duplicates, contents_of, find_duplicates
 from datagen.importing.parquet import ParquetImages
 from datagen.importing.picture_lists import PictureList, Pictures, classes_of, root_of
@@ -112,6 +120,7 @@ def import_images(
 def _published(folder: Path, name: str, resize: int | None) -> Manifest | None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return None
+    take_new_names(folder)
     if not (folder / MANIFEST).is_file():
         raise InputError(f"{folder} exists and is not a data set. Remove it, or choose another --out.")
     manifest = read_manifest(folder)

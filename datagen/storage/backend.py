@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -81,6 +81,9 @@ class Backend(Protocol):
 
     def remove_files(self, names: Sequence[str]) -> None:
         """Removes files, and the folders that are empty then; those that are not there are no error."""
+
+    def rename_files(self, names: Mapping[str, str]) -> None:
+        """Renames files: former names to new ones."""
 
     def bring(self, folder: str, only: Callable[[str], bool] = every_file) -> bool:
         """Makes those files of an artifact readable below `root` whose names pass `only`; whether it is published.
@@ -177,6 +180,10 @@ class FolderBackend:
                     state = path.stat()
                     found.append(Item(path.relative_to(self.root).as_posix(), state.st_size, state.st_mtime))
         return found
+
+    def rename_files(self, names: Mapping[str, str]) -> None:
+        for former, name in names.items():
+            (self.root / former).replace(self.root / name)
 
     def remove_files(self, names: Sequence[str]) -> None:
         for name in names:

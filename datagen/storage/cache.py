@@ -20,10 +20,10 @@ from filelock import FileLock
 from datagen.core.errors import InputError
 from datagen.core.files import file_sha256
 from datagen.core.terminal import console_for_errors
-from datagen.datasets.shards import MANIFEST, ShardRecord, listed_files
+from datagen.datasets.shards import MANIFEST, STATISTICS, SUMMARY, ShardRecord, listed_files
 from datagen.storage.object_store import Bucket, Item, each
 
-BESIDE = ("statistics.json", "summary.json")
+BESIDE = (STATISTICS, SUMMARY)
 """Small files of a data set that its manifest does not list."""
 SMALL = (MANIFEST, "model.json", *BESIDE)
 """Files that are always mirrored: by them plans and reports are made."""

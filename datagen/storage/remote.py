@@ -8,7 +8,7 @@ sweep.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from datagen.datasets.shards import MANIFEST
@@ -54,6 +54,10 @@ class RemoteBackend:
         each(lambda name: self._bucket.remove([name]), names)
         for name in names:
             (self.root / name).unlink(missing_ok=True)
+
+    def rename_files(self, names: Mapping[str, str]) -> None:
+        each(self._bucket.copy, list(names), list(names.values()))
+        self.remove_files(list(names))
 
     def bring(self, folder: str, only: Callable[[str], bool] = every_file) -> bool:
         return self._mirror.bring_artifact(folder, only)

@@ -2,7 +2,7 @@
 
 store/
   store.json               the format's version
-  datasets/<fingerprint>/  Parquet shards and manifest.json
+  datasets/<fingerprint>/  Parquet shards and _manifest.json
   partial/<fingerprint>/   what is unfinished
   owner.json               the lock: which sweep writes here
 
@@ -21,7 +21,7 @@ from typing import Self
 
 from datagen.core.errors import InputError
 from datagen.core.identity import Spec
-from datagen.datasets.shards import MANIFEST, ShardRecord, damaged_files, listed_files, read_manifest
+from datagen.datasets.shards import FORMER_NAMES, MANIFEST, ShardRecord, damaged_files, listed_files, read_manifest
 from datagen.datasets.spec import DatasetSpec, GeneratedDataset, RealDataset
 from datagen.storage.backend import PARTIAL, Backend, FolderBackend, every_file
 from datagen.storage.cache import SMALL
@@ -29,8 +29,10 @@ from datagen.storage.lock import is_alive, owned
 from datagen.storage.object_store import Bucket, is_address
 from datagen.storage.remote import RemoteBackend
 
-FORMAT = 1
+FORMAT = 2
+"""1 called what lies beside the shards `manifest.json`, without the underscore."""
 DATASETS = "datasets"
+KINDS = (DATASETS, "models", PARTIAL)
 REPAIR = "Run the same command with --repair to have it made again."
 
 
@@ -110,11 +112,26 @@ class DatasetStore:
                 f"{self.location}/store.json cannot be read. Is {self.location} a mindgap store? "
                 "Choose another --store."
             ) from None
+        if found < FORMAT:
+            self._upgrade()
         if found > FORMAT:
             raise InputError(
                 f"The store {self.location} has format {found}, made by a newer mindgap; this one knows up to {FORMAT}."
                 " Update mindgap or choose another --store."
             )
+
+    def _upgrade(self) -> None:
+        """Gives the files of a store of format 1 their names; interrupted, it is gone on with by the next command."""
+        if (owner := self.owner()) and owner[1]:
+            raise InputError(
+                f"The store {self.location} has format 1, and an earlier version is at work there: {owner[0]}. "
+                "Wait until it ends; then this one upgrades the store."
+            )
+        found = [item.key for kind in KINDS for item in self._backend.list(kind)]
+        for former in FORMER_NAMES:  # The manifest last: until it has its name the artifact is as it was.
+            names = [name for name in found if name.rpartition("/")[2] == former]
+            self._backend.rename_files({name: f"{name.removesuffix(former)}_{former}" for name in names})
+        self._backend.write("store.json", json.dumps({"format": FORMAT}).encode())
 
     @contextmanager
     def owned(self, purpose: str) -> Iterator[None]:

@@ -2,8 +2,8 @@
 
 store/
   store.json               the format's version
-  datasets/<fingerprint>/  Parquet shards and manifest.json
-  models/<fingerprint>/    weights.safetensors, model.json (spec, metrics by epoch), manifest.json
+  datasets/<fingerprint>/  Parquet shards and _manifest.json
+  models/<fingerprint>/    weights.safetensors, model.json (spec, metrics by epoch), _manifest.json
   partial/                 data sets being generated, cohorts being trained; `unfinished` says what is spent
   studies/<study>/<scale>/ tables and figures
   logs/                    what the processes of tasks that failed or still run have said

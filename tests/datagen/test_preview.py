@@ -155,7 +155,7 @@ def test_a_set_is_found_by_folder_or_by_the_first_digits_of_its_fingerprint(tmp_
         ("abc", r"2 data sets in .* begin with abc: abc10000000, abc20000000. Give more digits"),
         ("ffff", r"no data set in .* begins with ffff. It has 2 data sets, for example abc100000000"),
         (str(store / "datasets"), r"It holds data sets: name one, for example .*abc1"),
-        (str(tmp_path), r"it has no manifest.json.$"),
+        (str(tmp_path), r"it has no _manifest.json.$"),
     ]:
         with pytest.raises(InputError, match=complaint):
             find_dataset(name, str(store))

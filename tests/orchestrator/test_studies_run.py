@@ -106,13 +106,13 @@ def _check(study: Study, scale: Scale, store: Store) -> None:
     if study.name == "stylized":
         made = scale.dataset("real", {"stylized": True})
         assert isinstance(made, DerivedDataset)
-        manifest = json.loads((store.folder(made) / "manifest.json").read_text())
+        manifest = json.loads((store.folder(made) / "_manifest.json").read_text())
         assert sum(shard["rows"] for shard in manifest["shards"]) == scale.dataset("real").images
 
 
 def test_what_one_study_has_made_the_others_have_reused(store: Store, small: Scale) -> None:
     # 10 studies ask for 57 trials and their bases; a base or data set of each would make this many times more.
-    models = [path for path in (store.root / "models").iterdir() if (path / "manifest.json").is_file()]
+    models = [path for path in (store.root / "models").iterdir() if (path / "_manifest.json").is_file()]
     asked = sum(
         len(make_plan(*apply_overrides(load_study(n), small, s), 1, store).artifacts) for n, s in NARROWED.items()
     )

@@ -55,7 +55,7 @@ def table(store: Path) -> bytes:
 
 
 def published(store: Path) -> dict[str, int]:
-    return {str(path): path.stat().st_mtime_ns for path in store.glob("models/*/manifest.json")}
+    return {str(path): path.stat().st_mtime_ns for path in store.glob("models/*/_manifest.json")}
 
 
 def looked(*arguments: str) -> Result:
@@ -244,7 +244,7 @@ def test_ctrl_c_exits_130_says_how_to_go_on_and_keeps_the_finished_epochs(tmp_pa
     rest, errors = process.communicate(timeout=60)
     assert process.returncode == 130, output + rest + errors
     assert "goes on where this one stopped" in rest + errors
-    assert list(tmp_path.glob("partial/*/*.safetensors")) or list(tmp_path.glob("models/*/manifest.json"))
+    assert list(tmp_path.glob("partial/*/*.safetensors")) or list(tmp_path.glob("models/*/_manifest.json"))
 
 
 def test_a_loss_that_explodes_fails_its_trials_with_exit_code_1(tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ def test_leftovers_of_published_artifacts_go_with_their_locks_and_folders(
     publish(store, base_spec)
     put(store, f"{base_spec.fingerprint}.1234", "weights.safetensors")
     put(store, "ray_train", "notes.json")
-    put(store, generated_spec.fingerprint, "manifest.json")
+    put(store, generated_spec.fingerprint, "_manifest.json")
     store.publish_dataset(generated_spec)
     (tmp_path / "partial" / f"{generated_spec.fingerprint}.lock").touch()
     (tmp_path / "partial" / f"{generated_spec.fingerprint}/.attempts").mkdir(parents=True)
@@ -254,7 +254,7 @@ def test_clean_removes_what_a_publication_that_was_cut_off_has_left(
 ) -> None:
     store = opened()
     publish(store, base_spec)
-    store.remove_files([f"models/{base_spec.fingerprint}/manifest.json"])
+    store.remove_files([f"models/{base_spec.fingerprint}/_manifest.json"])
     store.refresh()
     assert "has no manifest" in run_clean(store, "--yes", monkeypatch=monkeypatch).output
     assert store.list_files("models") == []

@@ -22,8 +22,8 @@ from datagen.core.errors import InputError
 from datagen.datasets import pictures
 from datagen.datasets.decoding import CorruptError, decoded_image
 from datagen.datasets.pictures import checked_picture, rgb_picture
-from datagen.datasets.pixel_statistics import STATISTICS, dataset_statistics
-from datagen.datasets.shards import publish_dataset, read_manifest, read_rows
+from datagen.datasets.pixel_statistics import dataset_statistics
+from datagen.datasets.shards import STATISTICS, publish_dataset, read_manifest, read_rows
 from datagen.datasets.source_rows import SourceRows
 from datagen.datasets.spec import RealDataset
 from orchestrator.execution.cohort import check_shards

@@ -14,8 +14,8 @@ import torch
 from datagen.core.errors import InputError
 from datagen.core.files import read_sealed_json, write_sealed_json
 from datagen.datasets import pixel_statistics as statistics
-from datagen.datasets.pixel_statistics import STATISTICS, ChannelSums, dataset_statistics, sums_of
-from datagen.datasets.shards import publish_dataset
+from datagen.datasets.pixel_statistics import ChannelSums, dataset_statistics, sums_of
+from datagen.datasets.shards import STATISTICS, publish_dataset
 from tests.conftest import CLASSES, decoded, noisy_rows
 from trainables.input.data import ImageSet
 from trainables.input.pixel_statistics import statistics_of

@@ -5,16 +5,22 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
+import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
 
 from datagen.core.errors import InputError
 from datagen.datasets.shards import (
+    MANIFEST,
+    STATISTICS,
+    SUMMARY,
     ImageRow,
     damaged_files,
     publish_dataset,
     read_manifest,
     read_rows,
+    take_new_names,
     write_shard,
 )
 
@@ -38,7 +44,24 @@ def test_rows_come_back_in_order(tmp_path: Path) -> None:
 
 def test_files_are_named_by_position_and_count(tmp_path: Path) -> None:
     names = sorted(path.name for path in published(tmp_path / "set").iterdir())
-    assert names == ["manifest.json", "train-00000-of-00002.parquet", "train-00001-of-00002.parquet"]
+    assert names == ["_manifest.json", "train-00000-of-00002.parquet", "train-00001-of-00002.parquet"]
+
+
+def test_any_parquet_reader_reads_the_folder_as_it_is(tmp_path: Path) -> None:
+    folder = published(tmp_path / "set")
+    for name in (STATISTICS, SUMMARY):
+        (folder / name).write_text("{}")
+    assert list(pd.read_parquet(folder)["label"]) == [row.label for row in ROWS]
+    assert pyarrow.dataset.dataset(folder).count_rows() == len(ROWS)
+
+
+def test_a_set_of_an_earlier_version_is_told_and_takes_the_new_names(tmp_path: Path) -> None:
+    folder = published(tmp_path / "set")
+    (folder / MANIFEST).rename(folder / "manifest.json")
+    with pytest.raises(InputError, match=r"written by an earlier version. Import it again"):
+        read_manifest(folder)
+    take_new_names(folder)
+    assert read_manifest(folder).rows == len(ROWS)
 
 
 def test_the_manifest_knows_rows_and_digest(tmp_path: Path) -> None:
@@ -79,5 +102,5 @@ def test_an_interrupted_write_leaves_no_shard_behind(tmp_path: Path, monkeypatch
 
 
 def test_a_folder_without_a_manifest_is_no_data_set(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="has no manifest"):
+    with pytest.raises(InputError, match="has no _manifest"):
         read_manifest(tmp_path)

@@ -141,7 +141,7 @@ def test_a_killed_job_is_finished_by_the_same_command(tmp_path: Path) -> None:
     first.wait()
     (kept,) = [path.name for path in partial.iterdir() if path.is_dir()]
     before = {path.name: path.stat().st_mtime_ns for path in (partial / kept).glob("[!.]*.parquet")}
-    assert not (partial / kept / "manifest.json").exists()
+    assert not (partial / kept / "_manifest.json").exists()
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=ONE_THREAD)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "store" / "datasets" / kept

@@ -100,7 +100,7 @@ def test_what_always_fails_is_named_the_rest_finishes_and_nothing_is_published(
     assert "coat 7 ('a coat'): its worker died 3 times" in str(raised.value)
     kept = sorted(path.name for path in (tmp_path / "set").glob("*.parquet"))
     assert kept == [shard_name("train", shard, 6) for shard in (0, 2, 4, 5)]
-    assert not (tmp_path / "set" / "manifest.json").exists()
+    assert not (tmp_path / "set" / "_manifest.json").exists()
     (tmp_path / "fail-0-3").unlink()
     (tmp_path / "die-1-7").unlink()
     assert generate(SPEC, tmp_path / "set", workers=2).rows == 24
@@ -118,7 +118,7 @@ def test_a_finished_set_holds_what_it_promises_and_nothing_else(alone: None, tmp
         (tmp_path / "set" / stranger).write_text("left by an earlier run")
     manifest = generate(SPEC, tmp_path / "set", workers=1)
     files = sorted(path.name for path in (tmp_path / "set").iterdir())
-    assert files == ["manifest.json", *(shard.file for shard in manifest.shards)]
+    assert files == ["_manifest.json", *(shard.file for shard in manifest.shards)]
     rows = [row for shard in manifest.shards for row in pq.read_table(tmp_path / "set" / shard.file).to_pylist()]
     assert len({(row["label"], row["index"]) for row in rows}) == len(rows) == 24
     assert read_manifest(tmp_path / "set") == manifest
@@ -179,7 +179,7 @@ def test_a_shard_with_an_image_twice_is_not_published(
     monkeypatch.setattr(shard_generator, "shard_positions", lambda spec, shard: [(0, 0), (1, 0), (0, 1), (1, 1)])
     with pytest.raises(InputError, match="24 images, 4 of them different, instead of 24"):
         generate(SPEC, tmp_path / "set", workers=1)
-    assert not (tmp_path / "set" / "manifest.json").exists()
+    assert not (tmp_path / "set" / "_manifest.json").exists()
 
 
 def test_a_disk_that_is_full_in_mid_shard_leaves_whole_shards_and_one_sentence(
@@ -218,9 +218,9 @@ def test_a_set_in_the_store_is_where_a_sweep_looks_and_is_made_once(alone: None,
     store = DatasetStore(tmp_path)
     assert folder == store.folder(SPEC) == tmp_path / "datasets" / SPEC.fingerprint
     assert store.has(SPEC)
-    before = (folder / "manifest.json").stat().st_mtime_ns
+    before = (folder / "_manifest.json").stat().st_mtime_ns
     make_dataset(SPEC, DatasetStore(tmp_path), workers=1)
-    assert (folder / "manifest.json").stat().st_mtime_ns == before
+    assert (folder / "_manifest.json").stat().st_mtime_ns == before
 
 
 def test_a_set_that_is_made_of_another_needs_that_first(alone: None, tmp_path: Path) -> None:

@@ -66,9 +66,9 @@ def test_labels_follow_the_class_list_and_rows_are_the_same_with_one_worker_and_
         assert row["image"]["bytes"] == (train / item.name.lower() / f"{row['index']:03d}.jpg").read_bytes()
     assert [shard.rows for shard in one.shards] == [16, 16, 16, 16, one.rows - 64]
     assert seen[0] == (0, one.rows) and seen[-1] == (one.rows, one.rows)
-    assert str(tmp_path) not in (tmp_path / "1/train/manifest.json").read_text()
+    assert str(tmp_path) not in (tmp_path / "1/train/_manifest.json").read_text()
     assert [path.name for path in sorted((tmp_path / "1/train").iterdir())] == [
-        "manifest.json",
+        "_manifest.json",
         *[shard.file for shard in one.shards],
     ]
 

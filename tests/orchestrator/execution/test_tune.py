@@ -280,7 +280,7 @@ def test_the_first_ctrl_c_ends_a_generation_after_the_running_shard(
     assert not store.has(spec)
 
 
-@pytest.mark.parametrize("raised", [InputError("It has no manifest.json."), None])
+@pytest.mark.parametrize("raised", [InputError("It has no _manifest.json."), None])
 def test_a_work_during_which_the_store_was_away_is_tried_again_whatever_came_of_it(
     raised: Exception | None, spec: TrainingSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -106,8 +106,8 @@ def _plain(tensors: dict[str, Any]) -> dict[str, Any]:
     return {key: zlib.crc32(value.reshape(-1).view(torch.uint8).numpy().data) for key, value in tensors.items()}
 
 
-KINDS = ["store.json", "model.json", "models/*/manifest.json", "weights.safetensors", "train-*.parquet"]
-KINDS += ["datasets/*/manifest.json", "statistics.json", "summary.json", "partial/*/*.safetensors"]
+KINDS = ["store.json", "model.json", "models/*/_manifest.json", "weights.safetensors", "train-*.parquet"]
+KINDS += ["datasets/*/_manifest.json", "_statistics.json", "_summary.json", "partial/*/*.safetensors"]
 KINDS += ["usage.json", "search.json", "speed.json", "status.json"]
 
 

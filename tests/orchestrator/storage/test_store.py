@@ -238,8 +238,8 @@ def test_shards_that_several_machines_draw_become_one_set(
     three.open(spec)
     three.check(spec, checksums=True)
     assert len(list(three.folder(spec).glob("*.parquet"))) == 3
-    assert (three.folder(spec) / "statistics.json").exists()
-    assert (three.folder(spec) / "summary.json").exists()
+    assert (three.folder(spec) / "_statistics.json").exists()
+    assert (three.folder(spec) / "_summary.json").exists()
     assert not [item.key for item in three.list_files("partial") if not item.key.endswith(".lock")]
 
 
@@ -293,6 +293,30 @@ def test_a_store_of_a_newer_version_is_refused(machine: Machine) -> None:
     machine("one")._backend.write("store.json", b'{"format": 99}')
     with pytest.raises(InputError, match=r"format 99, made by a newer mindgap"):
         machine("two")
+
+
+def test_a_store_of_the_first_format_is_upgraded_and_keeps_what_it_has(
+    machine: Machine, base_spec: TrainingSpec, tmp_path: Path
+) -> None:
+    one = machine("one")
+    publish(one, base_spec)
+    former = {item.key: item.key.replace("/_", "/") for item in one.list_files("models") if "/_" in item.key}
+    assert former
+    one._backend.rename_files(former)
+    one._backend.write("store.json", b'{"format": 1}')
+    two = machine("two")
+    assert two.read_model(base_spec).history == HISTORY
+    assert two.complaints(base_spec, checksums=True) == []
+    assert json.loads(two._backend.read("store.json")) == {"format": 2}
+    assert not {item.key for item in two.list_files("models")} & set(former.values())
+
+
+def test_a_store_of_the_first_format_waits_for_its_sweep(machine: Machine) -> None:
+    one = machine("one")
+    with one.owned("layer_importance"):
+        one._backend.write("store.json", b'{"format": 1}')
+        with pytest.raises(InputError, match=r"an earlier version is at work there: .*Wait until it ends"):
+            machine("two")
 
 
 def test_looking_makes_no_store(tmp_path: Path) -> None:
