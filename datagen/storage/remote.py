@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from datagen.datasets.shards import MANIFEST
@@ -54,6 +55,16 @@ class RemoteBackend:
         each(lambda name: self._bucket.remove([name]), names)
         for name in names:
             (self.root / name).unlink(missing_ok=True)
+            if name.startswith(f"{PARTIAL}/"):
+                self._forget_copies(name.removeprefix(f"{PARTIAL}/"))
+
+    def _forget_copies(self, name: str) -> None:
+        """Removes what processes of this machine have of a file of unfinished work, and folders that are empty then."""
+        for path in list((self.root / PARTIAL).glob(f"*/{name}")):
+            path.unlink(missing_ok=True)
+            for folder in (path.parent, path.parent.parent):
+                with suppress(OSError):
+                    folder.rmdir()
 
     def rename_files(self, names: Mapping[str, str]) -> None:
         each(self._bucket.copy, list(names), list(names.values()))

@@ -24,11 +24,13 @@ from tests.conftest import ROOT
 
 SMALL = ("epochs=3", "images_per_class=16", "steps=2", "frozen_layers=1,17")
 TRIALS = 6
+DASHBOARD = ("--no-dashboard",)
+"""Its processes take the seconds that a sweep of this size trains for; the first run alone has one."""
 
 
 def sweep(*arguments: str, timeout: int = 600) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "COLUMNS": "200"}
-    command = [sys.executable, "-m", "orchestrator.sweep", *arguments]
+    command = [sys.executable, "-m", "orchestrator.sweep", *DASHBOARD, *arguments]
     return subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout, check=False
     )
@@ -38,7 +40,7 @@ def sweep(*arguments: str, timeout: int = 600) -> subprocess.CompletedProcess[st
 def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The store and the output of a small sweep that nobody interrupted."""
     store = tmp_path_factory.mktemp("sweep") / "store"
-    done = sweep("layer_importance", *SMALL, "--store", str(store))
+    done = sweep("layer_importance", *SMALL, "--store", str(store), "--dashboard")
     assert done.returncode == 0, done.stdout + done.stderr
     return store, done.stdout
 
@@ -48,6 +50,15 @@ def store(first_run: tuple[Path, str], tmp_path: Path) -> Path:
     """A copy of the finished store, to be changed."""
     shutil.copytree(first_run[0], tmp_path / "store")
     return tmp_path / "store"
+
+
+@pytest.fixture
+def untrained(store: Path) -> Path:
+    """A store that has the images of the small sweep, and nothing else."""
+    for name in ("models", "studies", "mlflow", "logs"):
+        shutil.rmtree(store / name, ignore_errors=True)
+    (store / "mlflow.db").unlink()
+    return store
 
 
 def table(store: Path) -> bytes:
@@ -188,33 +199,23 @@ def test_a_value_added_to_an_axis_runs_its_own_trials_in_the_same_mlflow_run(sto
     assert len(children) == TRIALS + 2
 
 
-def test_a_killed_sweep_is_finished_by_the_same_command_with_the_same_table(
-    first_run: tuple[Path, str], tmp_path: Path
+def test_a_killed_sweep_is_finished_by_the_same_command_with_the_same_table_though_another_study_ended_meanwhile(
+    first_run: tuple[Path, str], untrained: Path
 ) -> None:
-    store = tmp_path / "store"
-    arguments = ["layer_importance", *SMALL, "--store", str(store)]
+    arguments = ["layer_importance", *SMALL, "--store", str(untrained)]
     epochs = run_until("real->synthetic .*epoch 2", arguments, signal.SIGKILL)
+    checkpoints = set(untrained.glob("partial/*/*.safetensors"))
+    assert checkpoints
+    other = sweep("normalization", *SMALL[:3], "--only", "direction == 'real'", "--store", str(untrained))
+    assert other.returncode == 0, other.stdout + other.stderr
+    assert set(untrained.glob("partial/*/*.safetensors")) == checkpoints
     done = sweep(*arguments)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert table(store) == table(first_run[0])
+    assert table(untrained) == table(first_run[0])
     epochs += reported_epochs(done.stdout)
     # A kill loses at most the epoch that was running; none of those reported is trained again.
     assert len(epochs) == len(set(epochs)), epochs
-
-
-def test_the_end_of_another_study_costs_an_interrupted_one_no_epoch(store: Path) -> None:
-    arguments = ["layer_importance", "epochs=4", *SMALL[1:], "--store", str(store)]
-    epochs = run_until("real->synthetic .*epoch 2", arguments, signal.SIGKILL)
-    checkpoints = set(store.glob("partial/*/*.safetensors"))
-    assert checkpoints
-    other = sweep("layer_importance", *SMALL, "--store", str(store))
-    assert other.returncode == 0, other.stdout + other.stderr
-    assert set(store.glob("partial/*/*.safetensors")) == checkpoints
-    done = sweep(*arguments)
-    assert done.returncode == 0, done.stdout + done.stderr
-    epochs += reported_epochs(done.stdout)
-    assert len(epochs) == len(set(epochs)), epochs
-    assert not list((store / "partial").iterdir())
+    assert not list((untrained / "partial").iterdir())
 
 
 def test_a_sweep_in_an_object_store_that_was_killed_is_finished_by_another_machine_with_the_same_table(
@@ -237,36 +238,42 @@ def test_a_sweep_in_an_object_store_that_was_killed_is_finished_by_another_machi
     assert not (other / "partial").exists() or not list((other / "partial").iterdir())
 
 
-def test_ctrl_c_exits_130_says_how_to_go_on_and_keeps_the_finished_epochs(tmp_path: Path) -> None:
-    process = start(["layer_importance", *SMALL, "--store", str(tmp_path)])
+def test_ctrl_c_exits_130_says_how_to_go_on_and_keeps_the_finished_epochs(untrained: Path) -> None:
+    process = start(["layer_importance", *SMALL, "--store", str(untrained)])
     output = read_until("real s0: epoch 1", process)
     os.kill(process.pid, signal.SIGINT)
     rest, errors = process.communicate(timeout=60)
     assert process.returncode == 130, output + rest + errors
     assert "goes on where this one stopped" in rest + errors
-    assert list(tmp_path.glob("partial/*/*.safetensors")) or list(tmp_path.glob("models/*/_manifest.json"))
+    assert list(untrained.glob("partial/*/*.safetensors")) or list(untrained.glob("models/*/_manifest.json"))
 
 
-def test_a_loss_that_explodes_fails_its_trials_with_exit_code_1(tmp_path: Path) -> None:
-    arguments = ["layer_importance", *SMALL[:3], "frozen_layers=17", "learning_rate=1e30", "--store", str(tmp_path)]
-    done = sweep(*arguments, "--no-dashboard")
+def test_a_loss_that_explodes_fails_its_trials_with_exit_code_1(untrained: Path) -> None:
+    arguments = ["layer_importance", *SMALL[:3], "frozen_layers=17", "learning_rate=1e30", "--store", str(untrained)]
+    done = sweep(*arguments)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "dashboard" not in done.stdout
     assert re.search(r"real s0 failed: the training loss was (nan|inf)", done.stdout)
-    _, children = mlflow_runs(tmp_path)
+    _, children = mlflow_runs(untrained)
     reasons = {run.info.run_name: run.data.tags.get("failure", "") for run in children}
     assert "training loss was" in reasons["real s0"]
     assert "Its base, real s0, failed" in reasons["N=17 real->synthetic s0"]
 
 
-@pytest.mark.parametrize("damaged", ["models/*/weights.safetensors", "datasets/*/train-00000-of-*.parquet"])
-def test_a_truncated_file_in_the_store_is_named_and_made_again_on_request(damaged: str, store: Path) -> None:
+def test_truncated_files_in_the_store_are_named_and_made_again_on_request(store: Path) -> None:
     result = table(store)
-    path = sorted(store.glob(damaged))[0]
-    path.write_bytes(path.read_bytes()[:-10])
-    message = refused_in_a_process("layer_importance", *SMALL, "--store", str(store))
-    assert path.name in message
-    assert "--repair" in message
+    damaged = [
+        sorted(store.glob(f))[0] for f in ("models/*/weights.safetensors", "datasets/*/train-00000-of-*.parquet")
+    ]
+    for path in damaged:
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-10])
+        message = refused("layer_importance", *SMALL, "--store", str(store))
+        assert path.name in message
+        assert "--repair" in message
+        path.write_bytes(whole)
+    for path in damaged:
+        path.write_bytes(path.read_bytes()[:-10])
     repaired = sweep("layer_importance", *SMALL, "--store", str(store), "--repair")
     assert repaired.returncode == 0, repaired.stdout + repaired.stderr
     assert "will be made again" in repaired.stdout
@@ -334,7 +341,7 @@ def mlflow_runs(store: Path) -> tuple[Run, list[Run]]:
 
 
 def start(arguments: list[str]) -> subprocess.Popen[str]:
-    command = [sys.executable, "-u", "-m", "orchestrator.sweep", *arguments]
+    command = [sys.executable, "-u", "-m", "orchestrator.sweep", *DASHBOARD, *arguments]
     return subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )

@@ -82,6 +82,7 @@ def test_a_study_that_ends_leaves_an_interrupted_ones_epochs(opened: Open, base_
     last = opened()
     last.clear_partial()
     assert names(last) == []
+    assert not [path for path in (last.root / "partial").rglob("*") if path.is_file()]
 
 
 def test_members_of_a_cohort_that_another_study_has_not_finished_keep_their_epochs(
@@ -96,6 +97,7 @@ def test_members_of_a_cohort_that_another_study_has_not_finished_keep_their_epoc
     last = opened()
     last.clear_partial()
     assert names(last) == []
+    assert not [path for path in (last.root / "partial").rglob("*") if path.is_file()]
 
 
 def test_a_forced_trial_starts_anew_and_the_others_of_its_cohort_go_on(
