@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import ray
 
-from datagen.core.ray_session import prepare
 from datagen.datasets.spec import DerivedDataset
 from datagen.pocket.classes import CLASSES as POCKET_CLASSES
 from orchestrator.cli.overrides import apply_overrides
@@ -48,10 +45,8 @@ NARROWED: dict[str, list[str]] = {
 
 
 @pytest.fixture(scope="module")
-def here() -> Iterator[Cluster]:
-    prepare(None)
-    yield join_cluster(None)
-    ray.shutdown()
+def here(cluster: None) -> Cluster:
+    return join_cluster(None)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +62,10 @@ def small(image_folders: Path) -> Scale:
 
     ids = [pocket_class.wordnet_id for pocket_class in POCKET_CLASSES]
     recipe = {"epochs": 2, "batch_size": 16, "local_crops": 1, "warmup_epochs": 1}
-    generation = {"images_per_class": 16, "steps": 2, "rows_per_shard": 24}
+    generation = {
+        "images_per_class": 16,
+        "steps": 2,
+    }  # In one shard: each takes a process, which takes seconds to start.
     scale = replace(SCALE, name="small", classes=tuple(zip(CLASSES, ids, strict=False)), images=image_folders)
     return scale.with_settings(generation, recipe)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import signal
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from ray.tune.experiment import Trial
 from safetensors.torch import load_file
 
 from datagen.core.errors import InputError
-from datagen.core.ray_session import prepare
 from datagen.datasets.spec import GeneratedDataset
 from orchestrator.execution import worker
 from orchestrator.execution.cluster import Resources
@@ -38,10 +36,8 @@ EPOCHS = 5
 
 
 @pytest.fixture(scope="module")
-def here() -> Iterator[Cluster]:
-    prepare(None)
-    yield join_cluster(None)
-    ray.shutdown()
+def here(cluster: None) -> Cluster:
+    return join_cluster(None)
 
 
 class Log:
@@ -106,17 +102,6 @@ def test_a_training_whose_process_is_killed_goes_on_and_ends_as_if_it_had_not_be
     (undisturbed,) = train_cohort([spec], train_images, validation_images)
     weights = load_file(store.read_model(spec).weights)
     assert all((weights[key] == value).all() for key, value in undisturbed.state.items())
-
-
-def test_two_workers_of_ray_train_report_every_epoch_and_publish(
-    spec: TrainingSpec, here: Cluster, tmp_path: Path
-) -> None:
-    store, log = Store(tmp_path / "store").create(), Log()
-    run(replace(spec, workers=2), here, store, log)
-    assert log.epochs == list(range(1, EPOCHS + 1))
-    history = store.read_model(spec).history
-    assert [row["epoch"] for row in history] == log.epochs
-    assert history[-1]["train_loss"] < history[0]["train_loss"]
 
 
 MOST_BRANCHES = 2
@@ -226,7 +211,8 @@ def test_many_short_works_share_few_processes_and_leave_nothing_behind(
         def task_ended(self, task: Task, failure: str | None) -> None:
             super().task_ended(task, failure)
             if len(self.failures) == 40:
-                trials = [item for item in gc.get_objects() if isinstance(item, Trial)]
+                # Not isinstance, which raises for a proxy of what is gone: other tests leave some in this process.
+                trials = [item for item in gc.get_objects() if issubclass(type(item), Trial)]
                 held.append([trial for trial in trials if trial.is_finished() and trial.config])
 
     task = [Task(str(n), (replace(spec, seed=100 + n),), frozenset(), 1.0) for n in range(40)]

@@ -193,17 +193,29 @@ def some_spec() -> TrainingSpec:
     return load_scale("pocket").training({"direction": "real"}, 0)
 
 
-def swept(kind: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", SWEEP, kind, str(tmp_path / "flag"), str(tmp_path / "store")]
+def swept(kind: str, folder: Path) -> subprocess.Popen[str]:
+    folder.mkdir()
+    command = [sys.executable, "-c", SWEEP, kind, str(folder / "flag"), str(folder / "store")]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
-def test_a_process_that_stands_still_is_replaced_and_the_task_ends(tmp_path: Path) -> None:
-    done = swept("SIGSTOP", tmp_path)
-    assert "task_silent no progress for" in done.stdout
-    assert "task_retried its process died" in done.stdout
-    assert "done 1" in done.stdout, done.stdout + done.stderr
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, str]]:
+    """Exit code, output and errors of a sweep to which each happens; side by side, for they wait most of the time."""
+    folder = tmp_path_factory.mktemp("swept")
+    running = {kind: swept(kind, folder / kind) for kind in ("SIGSTOP", "gcs_server", "raylet")}
+    told = {kind: process.communicate(timeout=300) for kind, process in running.items()}
+    return {kind: (running[kind].returncode, *told[kind]) for kind in running}
+
+
+def test_a_process_that_stands_still_is_replaced_and_the_task_ends(ended: dict[str, tuple[int, str, str]]) -> None:
+    _, output, errors = ended["SIGSTOP"]
+    assert "task_silent no progress for" in output
+    assert "task_retried its process died" in output
+    assert "done 1" in output, output + errors
 
 
 @pytest.mark.parametrize(
@@ -214,9 +226,9 @@ def test_a_process_that_stands_still_is_replaced_and_the_task_ends(tmp_path: Pat
     ],
 )
 def test_a_cluster_that_dies_ends_the_run_with_a_sentence_and_a_code_of_its_own(
-    process: str, reason: str, tmp_path: Path
+    process: str, reason: str, ended: dict[str, tuple[int, str, str]]
 ) -> None:
-    done = swept(process, tmp_path)
-    assert reason in done.stderr, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.returncode == ClusterLostError.EXIT_CODE
+    code, output, errors = ended[process]
+    assert reason in errors, output + errors
+    assert "Traceback" not in errors
+    assert code == ClusterLostError.EXIT_CODE
