@@ -46,7 +46,7 @@ class Series:
         sizes: to measure.
         tiny: to try the code with.
         seconds: how long is too long, for where growth stops.
-        memory: whose memory ends, "this machine" or "shared memory".
+        memory: whose bytes end, "this machine" (its memory) or "disk".
         fitted_up_to: the largest size that the law of time is fitted to; more cores than there are add nothing.
         last: the largest size there is, and why.
     """
@@ -85,7 +85,7 @@ AXES = (
         "images",
         "images of 32 px",
         (
-            Series("load", "loading (MB: shared)", (1000, 4000, 16000, 64000), (64, 128), 10 * MINUTE, "shared memory"),
+            Series("load", "loading (MB: shared)", (1000, 4000, 16000, 64000), (64, 128), 10 * MINUTE, "disk"),
             Series("epoch", "epoch of the slim ResNet-50", (1024, 2048, 4096, 8192, 16384), (128, 256)),
         ),
     ),
@@ -228,11 +228,10 @@ def where_it_stops(measured: Measured) -> str:
 
 
 def _limits() -> dict[str, float]:
-    """Megabytes of this machine and of what a set may take in shared memory, and open files of a process."""
-    shared = Path("/dev/shm")
-    free = psutil.disk_usage(str(shared)).free / 2 if shared.exists() else 0.0
+    """Megabytes of this machine's memory and of the disk that sets are mapped from, and open files of a process."""
+    free = psutil.disk_usage(tempfile.gettempdir()).free
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return {"this machine": psutil.virtual_memory().total / 1e6, "shared memory": free / 1e6, "files": float(files)}
+    return {"this machine": psutil.virtual_memory().total / 1e6, "disk": free / 1e6, "files": float(files)}
 
 
 def _duration(seconds: float) -> str:

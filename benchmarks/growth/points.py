@@ -108,19 +108,19 @@ def _finish(planned: Plan, store: Store) -> None:
 @contextmanager
 def load(images: int, folder: Path) -> Iterator[Once]:
     """The first process of a node that loads so many 32 px images; its megabytes are those that the node shares."""
-    from trainables.input import shared_memory
+    from trainables.input import mapped_file
     from trainables.input.data import load_images
 
     _write_images(folder / f"images {images}", images)
 
     def once() -> Mapping[str, float]:
-        shared_memory.discard_unused()
-        before = _shared_bytes(shared_memory.ROOT)
+        mapped_file.discard_unused()
+        before = _shared_bytes(mapped_file.ROOT)
         load_images(folder / f"images {images}")
-        return {"megabytes": (_shared_bytes(shared_memory.ROOT) - before) / 1e6}
+        return {"megabytes": (_shared_bytes(mapped_file.ROOT) - before) / 1e6}
 
     yield once
-    shared_memory.discard_unused()
+    mapped_file.discard_unused()
     shutil.rmtree(folder / f"images {images}")
 
 

@@ -46,7 +46,7 @@ def measured(seconds: list[float], megabytes: list[float], **changes: Any) -> cu
 
 
 def test_the_first_limit_is_named_with_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(curves, "_limits", lambda: {"this machine": 24e3, "shared memory": 12e3, "files": 1024.0})
+    monkeypatch.setattr(curves, "_limits", lambda: {"this machine": 24e3, "disk": 12e3, "files": 1024.0})
     slow = measured([0.001 * size for size in SIZES], [80.0] * 5)
     assert curves.where_it_stops(slow) == "about 3,600,000 (extrapolated; 1 h of time)"
     large = measured([0.001 * size for size in SIZES], [80 + 0.2 * size for size in SIZES])

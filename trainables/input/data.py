@@ -17,7 +17,7 @@ from datagen.core.errors import InputError
 from datagen.core.identity import derived_seed
 from datagen.datasets.decoding import CorruptError, decoded_image, undecodable
 from datagen.datasets.shards import read_manifest, read_rows
-from trainables.input.shared_memory import shared_bytes
+from trainables.input.mapped_file import mapped_bytes
 from trainables.input.threads import in_threads
 
 DECODED_LIMIT = 2 * 1024**3
@@ -75,7 +75,7 @@ def load_images(folder: Path, check: Callable[[Path], None] = lambda folder: Non
     """A data set in memory: decoded if its images are of one size and small enough together, else encoded.
 
     The first process of a node that asks for it reads the shards, after `check` has found them whole; all share its
-    bytes (`trainables.input.shared_memory`).
+    bytes (`trainables.input.mapped_file`).
 
     Raises:
         InputError: an image of a set that is decoded cannot be.
@@ -97,7 +97,7 @@ def load_images(folder: Path, check: Callable[[Path], None] = lambda folder: Non
     def write(file: BinaryIO) -> dict[str, Tensor]:
         return _write_images(folder, file, shape(), shape().numel() * manifest.rows)
 
-    content, index = shared_bytes(key, size, write)
+    content, index = mapped_bytes(key, size, write)
     labels = index["labels"]
     if "shape" in index:
         return ImageSet(content.view(index["shape"].tolist()), labels)

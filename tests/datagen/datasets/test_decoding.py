@@ -30,7 +30,7 @@ from orchestrator.execution.cohort import check_shards
 from orchestrator.planning.plan import repair
 from orchestrator.storage.store import Store
 from tests.conftest import CLASSES, noisy_rows
-from trainables.input import shared_memory
+from trainables.input import mapped_file
 from trainables.input.data import load_images
 
 
@@ -127,7 +127,7 @@ def test_a_flip_anywhere_in_a_stored_shard_is_told_before_its_bytes_are_parsed(t
 
 
 def fuzz_shard(root: str) -> None:
-    folder, shared_memory.ROOT = Path(root) / "set", Path(root)
+    folder, mapped_file.ROOT = Path(root) / "set", Path(root)
     shutil.copytree(pocket.IMAGES / "validation", folder)
     (folder / STATISTICS).unlink()
     (shard,) = read_manifest(folder).shards

@@ -14,7 +14,7 @@ from datagen.core.errors import InputError
 from datagen.datasets.shards import ImageRow, publish_dataset
 from orchestrator.execution.cohort import check_shards
 from tests.conftest import CLASSES, decoded, noisy_rows, png
-from trainables.input import shared_memory, threads
+from trainables.input import mapped_file, threads
 from trainables.input.data import EncodedImages, ImageSet, epoch_batches, fraction_subset, load_images, steps_per_epoch
 from trainables.input.threads import in_threads
 from trainables.loop import train_cohort
@@ -128,8 +128,8 @@ def test_work_in_threads_keeps_its_order_and_tells_its_errors(monkeypatch: pytes
 def test_the_first_of_a_nodes_processes_checks_the_shards_before_all_use_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared_memory, "ROOT", tmp_path / "memory")
-    monkeypatch.setattr(shared_memory, "_leases", {})
+    monkeypatch.setattr(mapped_file, "ROOT", tmp_path / "memory")
+    monkeypatch.setattr(mapped_file, "_leases", {})
     (tmp_path / "memory").mkdir()
     publish_dataset(tmp_path, [noisy_rows(4, seed=5)], split="train", class_names=CLASSES, description={})
     shard = tmp_path / "train-00000-of-00001.parquet"

@@ -1,4 +1,4 @@
-"""Bytes shared by the processes of a node: written once, whole or absent, never in the way."""
+"""Bytes that the processes of a node share: written once, whole or absent, never in the way."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainables.input import shared_memory
+from trainables.input import mapped_file
 from trainables.input.data import load_images
-from trainables.input.shared_memory import discard_unused, shared_bytes
+from trainables.input.mapped_file import discard_unused, mapped_bytes
 
 
 @pytest.fixture(autouse=True)
 def own_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setattr(shared_memory, "ROOT", tmp_path)
-    monkeypatch.setattr(shared_memory, "_leases", {})
+    monkeypatch.setattr(mapped_file, "ROOT", tmp_path)
+    monkeypatch.setattr(mapped_file, "_leases", {})
     yield tmp_path / f"mindgap-{os.getuid()}"
     discard_unused()
 
@@ -42,24 +42,35 @@ class Builder:
 def test_what_is_there_is_not_built_again() -> None:
     builder = Builder()
     for _ in range(2):
-        content, index = shared_bytes("k", lambda: 6, builder)
+        content, index = mapped_bytes("k", lambda: 6, builder)
         assert bytes(content.numpy()) == b"abcdef"
         assert index["labels"].tolist() == [1, 2]
     assert builder.calls == 1
 
 
 def test_writing_to_a_mapping_changes_nobody_elses_bytes() -> None:
-    first, _ = shared_bytes("k", lambda: 6, Builder())
+    first, _ = mapped_bytes("k", lambda: 6, Builder())
     first[0] = 0
-    second, _ = shared_bytes("k", lambda: 6, Builder())
+    second, _ = mapped_bytes("k", lambda: 6, Builder())
     assert bytes(second.numpy()) == b"abcdef"
 
 
+def test_what_is_read_stays_the_systems_and_takes_no_memory_of_the_process() -> None:
+    def own_memory() -> int:
+        (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon")]
+        return int(line.split()[1]) << 10
+
+    content, _ = mapped_bytes("k", lambda: 6, Builder(b"ab" * (50 << 20)))
+    before = own_memory()
+    assert sum(int(part.sum()) for part in content.split(1 << 20)) == (ord("a") + ord("b")) * (50 << 20)
+    assert own_memory() - before < len(content) / 10
+
+
 def test_a_truncated_set_is_built_again(own_root: Path) -> None:
-    shared_bytes("k", lambda: 6, Builder())
+    mapped_bytes("k", lambda: 6, Builder())
     os.truncate(own_root / "k" / "bytes", 3)
     builder = Builder()
-    assert bytes(shared_bytes("k", lambda: 6, builder)[0].numpy()) == b"abcdef"
+    assert bytes(mapped_bytes("k", lambda: 6, builder)[0].numpy()) == b"abcdef"
     assert builder.calls == 1
 
 
@@ -69,7 +80,7 @@ def test_a_builder_that_fails_leaves_nothing(own_root: Path) -> None:
         raise RuntimeError("no")
 
     with pytest.raises(RuntimeError):
-        shared_bytes("k", lambda: 6, failing)
+        mapped_bytes("k", lambda: 6, failing)
     assert [path.name for path in own_root.iterdir()] == ["lock"]
 
 
@@ -77,7 +88,7 @@ def test_without_room_the_bytes_stay_in_the_process_and_the_log_says_so(
     own_root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        content, _ = shared_bytes("k", lambda: 2**60, Builder())
+        content, _ = mapped_bytes("k", lambda: 2**60, Builder())
     assert bytes(content.numpy()) == b"abcdef"
     assert not (own_root / "k").exists()
     (line,) = caplog.messages
@@ -91,7 +102,7 @@ def test_a_disk_that_fills_up_meanwhile_is_no_harm(own_root: Path) -> None:
                 raise OSError(28, "No space left on device")
             return super().__call__(file)
 
-    assert bytes(shared_bytes("k", lambda: 6, Full())[0].numpy()) == b"abcdef"
+    assert bytes(mapped_bytes("k", lambda: 6, Full())[0].numpy()) == b"abcdef"
     assert [path.name for path in own_root.iterdir()] == ["lock"]
 
 
@@ -99,26 +110,26 @@ def test_a_folder_that_is_not_ours_alone_is_not_trusted(own_root: Path) -> None:
     own_root.mkdir()
     own_root.chmod(0o777)
     builder = Builder()
-    shared_bytes("k", lambda: 6, builder)
-    shared_bytes("k", lambda: 6, builder)
+    mapped_bytes("k", lambda: 6, builder)
+    mapped_bytes("k", lambda: 6, builder)
     assert builder.calls == 2
 
 
 def test_what_nobody_uses_is_removed_in_time(own_root: Path) -> None:
-    shared_bytes("old", lambda: 6, Builder())
+    mapped_bytes("old", lambda: 6, Builder())
     (own_root / ".half.1").mkdir()
     (own_root / ".half.1" / "bytes").touch()
     for name in ("old", ".half.1"):
         os.utime(own_root / name, (time.time() - 3600,) * 2)
-    shared_bytes("new", lambda: 6, Builder())
+    mapped_bytes("new", lambda: 6, Builder())
     assert {path.name for path in own_root.iterdir()} == {"lock", "old", "new"}  # the old one is still held here
     discard_unused()
     assert {path.name for path in own_root.iterdir()} == {"lock"}
 
 
 def _hold(root: Path, ready: object, done: object) -> None:
-    shared_memory.ROOT = root
-    shared_bytes("k", lambda: 6, Builder())
+    mapped_file.ROOT = root
+    mapped_bytes("k", lambda: 6, Builder())
     ready.set()  # type: ignore[attr-defined]
     done.wait(30)  # type: ignore[attr-defined]
     os._exit(0)
@@ -131,7 +142,7 @@ def test_a_set_lives_as_long_as_one_process_holds_it(own_root: Path) -> None:
     other.start()
     assert ready.wait(30)
     builder = Builder()
-    shared_bytes("k", lambda: 6, builder)
+    mapped_bytes("k", lambda: 6, builder)
     discard_unused()
     assert (own_root / "k").exists()
     assert builder.calls == 0
@@ -143,7 +154,7 @@ def test_a_set_lives_as_long_as_one_process_holds_it(own_root: Path) -> None:
 
 def test_images_are_the_same_shared_or_not(image_folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shared = load_images(image_folders / "train")
-    monkeypatch.setattr(shared_memory, "ROOT", Path("/nonexistent"))
+    monkeypatch.setattr(mapped_file, "ROOT", image_folders / "train" / "_manifest.json")
     private = load_images(image_folders / "train")
     assert isinstance(shared.images, Tensor)
     assert isinstance(private.images, Tensor)
