@@ -1,7 +1,8 @@
 """Checkpoints of a running cohort: one safetensors file, replaced atomically after every epoch.
 
-All randomness of a training is derived from (seed, epoch, image), so weights, momentum and epoch are all there is to
-save: resuming is exact. No pickles. The file's metadata says which trials it holds and how far they are.
+All randomness of a training is derived from (seed, epoch, image), so weights, the optimizer's state and the epoch are
+all there is to save: resuming is exact. No pickles. The file's metadata says which trials it holds and how far they
+are.
 """
 
 from __future__ import annotations
@@ -32,12 +33,21 @@ class CohortCheckpoint:
     def save(self, epoch: int, trunk: Trunk, branches: Sequence[Branch]) -> Path:
         """Writes the state after `epoch` (from 1) epochs, in place of the epoch before."""
         tensors = {f"trunk/{key}": value for key, value in trunk.layers.timm_state().items()}
+        numbers: dict[str, dict[str, float]] = {}
         for branch in branches:
             name = branch.spec.fingerprint
             tensors |= {f"{name}/weights/{key}": value for key, value in branch.layers.timm_state().items()}
-            tensors |= {f"{name}/momentum/{key}": value for key, value in branch.momentum().items()}
+            states, numbers[name] = branch.optimizer_state()
+            tensors |= {f"{name}/optimizer/{key}": value for key, value in states.items()}
+            if branch.average is not None:
+                tensors |= {f"{name}/average/{key}": value for key, value in branch.evaluated.timm_state().items()}
         members = {
-            b.spec.fingerprint: {"history": b.history, "failure": b.failure, "scaler": b.scaler.state_dict()}
+            b.spec.fingerprint: {
+                "history": b.history,
+                "failure": b.failure,
+                "scaler": b.scaler.state_dict(),
+                **({"optimizer": numbers[b.spec.fingerprint]} if numbers[b.spec.fingerprint] else {}),
+            }
             for b in branches
         }
         return self._write(epoch, members, tensors)
@@ -135,7 +145,10 @@ def _load(members: Mapping[str, Any], tensors: Mapping[str, Tensor], trunk: Trun
         for branch in branches:
             name = branch.spec.fingerprint
             branch.layers.load_timm_state(section(f"{name}/weights/"))
-            branch.load_momentum(section(f"{name}/momentum/"))
+            earlier = {f"momentum_buffer/{key}": value for key, value in section(f"{name}/momentum/").items()}
+            branch.load_optimizer_state(section(f"{name}/optimizer/") or earlier, members[name].get("optimizer", {}))
+            if branch.average is not None:
+                branch.evaluated.load_timm_state(section(f"{name}/average/"))
             branch.history = members[name]["history"]
             branch.failure = members[name]["failure"]
             branch.scaler.load_state_dict(members[name]["scaler"])

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from datagen.core.plotting import importable_matplotlib
 from trainables.augmentations.apply import Augmenter, evaluation_images
+from trainables.augmentations.batch_mixing import BatchMixing
 from trainables.checkpoint import CohortCheckpoint
 from trainables.distributed import DistributedContext
 from trainables.evaluation_record import evaluation_batches, evaluation_order_seed
@@ -153,6 +154,7 @@ class Cohort:
                 everything = torch.arange(len(validation))
                 self._validation_statistics = statistics_of(validation, everything, folders.get("validation"))
         self._augmenter = Augmenter(self.spec, len(train), self._statistics, context.device)
+        self._mixing = BatchMixing(self.spec) if self.spec.mixes else None
         self._steps = steps_per_epoch(len(self._positions), self.spec.batch_size)
         self._rates = learning_rates(self.spec, self._steps)
         self._features = KeptFeatures(len(train)) if may_keep(self.spec) else None
@@ -171,6 +173,9 @@ class Cohort:
         batches = epoch_batches(self._positions, self.spec.batch_size, self.spec.seed, epoch)
         for rate, inputs in zip(rates, self._in_turn(functools.partial(self._inputs, epoch), batches), strict=False):
             self.timers.lap("data" if self._prefetches else "views")
+            if self._mixing:
+                # Not ahead in a thread: torchvision draws from torch's own generator.
+                inputs = self._mixing(inputs, epoch)
             activations = self._activations(inputs)
             self.timers.lap("trunk")
             for branch in self.running:
@@ -225,7 +230,7 @@ class Cohort:
         running = self.running
         classes = len(self.spec.train.class_names)
         accuracies = [_Accuracy(classes, self.context.device) for _ in running]
-        modules = [self.trunk.layers, *(branch.layers for branch in running)]
+        modules = [self.trunk.layers, *(branch.evaluated for branch in running)]
         if not self.spec.sync_batchnorm:
             for module in modules:
                 self.context.align(module)
@@ -294,7 +299,7 @@ class Cohort:
 
     def result(self, branch: Branch) -> Trained:
         """The whole network: the trunk's values below the cut, the branch's above."""
-        state = self.trunk.layers.timm_state() | branch.layers.timm_state()
+        state = self.trunk.layers.timm_state() | branch.evaluated.timm_state()
         own = {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
         statistics = self._statistics, self._validation_statistics
         return Trained(branch.spec, own, branch.history, *statistics, branch.failure)

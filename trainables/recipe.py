@@ -1,7 +1,8 @@
-"""The papers' recipe: SGD, weight decay on matrices only, linear warm-up and cosine decay per step."""
+"""Learning rates and optimizers; the papers': SGD, weight decay on matrices, linear warm-up, cosine decay per step."""
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -17,12 +18,17 @@ def learning_rates(spec: TrainingSpec, steps_per_epoch: int) -> list[float]:
 
     The peak is `learning_rate` x batch / 256, or `learning_rate` itself (`learning_rate_scaling`). Warm-up is linear
     from 0 to the peak, both ends included; then min + (peak - min)(1 + cos(pi i / n)) / 2 for i = 0..n-1 (Fine-Tuning
-    Role, Eq. 3; t-ReX's schedule).
+    Role, Eq. 3; t-ReX's schedule). The schedule "step" multiplies the peak by `decay_rate` every `decay_epochs` epochs,
+    counted from the first epoch as in timm; "constant" stays at the peak.
     """
     peak = spec.learning_rate * (spec.batch_size / REFERENCE_BATCH if spec.learning_rate_scaling == "batch" else 1)
     warmup = spec.warmup_epochs * steps_per_epoch
     decay = spec.epochs * steps_per_epoch - warmup
     rising = [peak * step / max(1, warmup - 1) for step in range(warmup)]
+    if spec.schedule != "cosine":
+        epochs = [(warmup + step) // steps_per_epoch for step in range(decay)]
+        rate = spec.decay_rate if spec.schedule == "step" else 1.0
+        return rising + [peak * rate ** (epoch // spec.decay_epochs) for epoch in epochs]
     low = spec.final_learning_rate
     falling = [low + (peak - low) * (1 + math.cos(math.pi * step / decay)) / 2 for step in range(decay)]
     return rising + falling
@@ -44,9 +50,20 @@ def parameter_groups(
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
 
 
-def build_optimizer(module: nn.Module, spec: TrainingSpec) -> torch.optim.SGD:
-    """SGD with momentum, without Nesterov; the fused implementation, one call for all parameters."""
+def build_optimizer(module: nn.Module, spec: TrainingSpec) -> torch.optim.Optimizer:
+    """The spec's optimizer. "sgd" is torch's fused one, a single call for all parameters; the others are as in timm."""
     groups = parameter_groups(
         module.named_parameters(), spec.weight_decay, attention_biases=spec.decay_attention_biases
     )
-    return torch.optim.SGD(groups, lr=0.0, momentum=spec.momentum, fused=True)
+    if spec.weight_decay_on == "all":
+        groups = [{"params": list(module.parameters()), "weight_decay": spec.weight_decay}]
+    if spec.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=0.0, momentum=spec.momentum, fused=True)
+    from timm.optim import create_optimizer_v2, get_optimizer_info
+
+    own = get_optimizer_info(spec.optimizer)
+    betas: dict[str, Any] = {}
+    if own.has_betas:
+        _, second = inspect.signature(own.opt_class).parameters["betas"].default
+        betas["betas"] = (spec.momentum, second if spec.second_momentum is None else spec.second_momentum)
+    return create_optimizer_v2(groups, spec.optimizer, lr=0.0, momentum=spec.momentum, **betas)

@@ -63,6 +63,15 @@ What changes the steps or the evaluation of all trainings raises `TrainingSpec.V
 """
 AUGMENTATIONS = tuple(AUGMENTATION_VERSIONS)
 
+OPTIMIZERS = {
+    **{"sgd": 1, "nesterov": 1, "lion": 1, "rmsprop": 2, "adam": 2, "adamw": 2, "nadamw": 2, "radam": 2},
+    **{"lamb": 2, "adopt": 2, "muon": 2},
+}
+"""Optimizers, as timm names them but for "sgd" (timm's "momentum", that is, without Nesterov's change), and how many
+values each keeps of a parameter."""
+_MOMENTS = ("adam", "adamw", "nadamw", "radam", "lamb", "adopt", "lion", "muon")
+"""Those whose `momentum` is the first of several decays (beta1); the second is `second_momentum`."""
+
 REFERENCE_BATCH = 256
 """Images of the batch for which `learning_rate` is the peak where it scales with the batch."""
 _OF_BATCHNORM_TRAIN = (
@@ -73,6 +82,11 @@ _OF_STEPS = (
     *("fraction", "learning_rate", "learning_rate_scaling", "final_learning_rate"),
     *("momentum", "weight_decay"),
 )
+_OF_TRAINING = (
+    *("optimizer", "second_momentum", "schedule", "decay_epochs", "decay_rate", "weight_decay_on", "gradient_clipping"),
+    *("label_smoothing", "mixup", "cutmix", "weights_average"),
+)
+"""Further settings of the steps, which a training without any has at their defaults."""
 _KEPT_WITHOUT_EFFECT = {"minimum_crop", "local_size", "local_crops", *_OF_STEPS} - {"learning_rate_scaling"}
 """Settings that fingerprints hold also where they have no effect: scales set them for all of their trainings."""
 
@@ -148,8 +162,34 @@ class TrainingSpec(Spec):
     precision: str = identity(
         "float32", choices=("float32", "bfloat16", "float16"), help="of the network's arithmetic; weights are float32"
     )
-    momentum: float = identity(0.9, minimum=0, maximum=1)
-    weight_decay: float = identity(1e-4, minimum=0, help="of parameters with more than one dimension")
+    schedule: str = identity(
+        "cosine",
+        choices=("cosine", "step", "constant"),
+        help="of the learning rate after the warm-up, step by step; step: times decay_rate every decay_epochs",
+    )
+    decay_epochs: int = identity(30, minimum=1, help="of schedule=step, counted from the first epoch")
+    decay_rate: float = identity(0.1, above=0, maximum=1, help="of schedule=step")
+    optimizer: str = identity("sgd", choices=tuple(OPTIMIZERS), help="as in timm; sgd: with momentum, not Nesterov's")
+    momentum: float = identity(0.9, minimum=0, maximum=1, help="of SGD; of Adam and its kin the first decay (beta1)")
+    second_momentum: float | None = identity(
+        None, minimum=0, maximum=1, help="of Adam and its kin the second decay (beta2), else the optimizer's own"
+    )
+    weight_decay: float = identity(1e-4, minimum=0)
+    weight_decay_on: str = identity(
+        "matrices", choices=("matrices", "all"), help="matrices: parameters with more than one dimension, as in t-ReX"
+    )
+    gradient_clipping: float = identity(0.0, minimum=0, help="largest norm of a branch's gradients; 0: none is clipped")
+    label_smoothing: float = identity(0.0, minimum=0, maximum=1, help="share of the target spread over all classes")
+    mixup: float = identity(0.0, minimum=0, help="alpha of Mixup, for every batch; 0: none")
+    cutmix: float = identity(
+        0.0, minimum=0, help="alpha of CutMix; with mixup each batch has either, half of them each"
+    )
+    weights_average: float = identity(
+        0.0,
+        minimum=0,
+        maximum=1,
+        help="decay by step of an average of the weights, which is evaluated and kept; 0: none",
+    )
     decay_attention_biases: bool = identity(True, help="TinyViT's are matrices: t-ReX's rule decays them, timm's not")
     seed: int = identity(0, minimum=0)
     initial_weights: str = identity("", help="sha256 of weights that all layers but the head start from, or nothing")
@@ -184,7 +224,13 @@ class TrainingSpec(Spec):
     def canonical(self) -> dict[str, Any]:
         """Includes the augmentation's version, the first excepted."""
         version = AUGMENTATION_VERSIONS[self.augmentation]
-        return {**super().canonical(), **({"augmentation_version": version} if version > 1 else {})}
+        mixed_by = self.workers if self.mixes and self.workers > 1 else 1
+        return {
+            **super().canonical(),
+            **({"augmentation_version": version} if version > 1 else {}),
+            # Each worker mixes the images that it has of a batch, so that their number counts.
+            **({"mixed_by": mixed_by} if mixed_by > 1 else {}),
+        }
 
     def effective(self) -> dict[str, Any]:
         """The identity fields that depend on others.
@@ -211,7 +257,14 @@ class TrainingSpec(Spec):
             (("fraction_sampling",), self.fraction < 1, "all images are used"),
             (("learning_rate_scaling",), self.batch_size != REFERENCE_BATCH, f"batch_size is {self.batch_size}"),
             (("decay_attention_biases",), not self.model.startswith("resnet"), f"model is {self.model}"),
-            (_OF_STEPS, self.frozen_layers < self.depth, "all layers are frozen and nothing is trained"),
+            (("second_momentum",), self.optimizer in _MOMENTS, f"optimizer is {self.optimizer}"),
+            (("decay_epochs", "decay_rate"), self.schedule == "step", f"schedule is {self.schedule}"),
+            (("weight_decay_on",), self.weight_decay > 0, "weight_decay is 0"),
+            (
+                (*_OF_STEPS, *_OF_TRAINING),
+                self.frozen_layers < self.depth,
+                "all layers are frozen and nothing is trained",
+            ),
         ):
             if not matter:
                 idle |= dict.fromkeys(names, otherwise)
@@ -233,6 +286,11 @@ class TrainingSpec(Spec):
         values = self.canonical()
         values["frozen_layers"] = "any" if self.source else 0
         return fingerprint_of(values)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images of a batch are mixed with each other."""
+        return self.frozen_layers < self.depth and (self.mixup > 0 or self.cutmix > 0)
 
     @property
     def train_images(self) -> int:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
+from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -88,11 +89,12 @@ class Branch:
         self.spec = spec
         self.layers = layers_of(spec, first=spec.frozen_layers).to(device)
         self.trains = any(True for _ in self.layers.parameters())
+        self.average = ModelEmaV3(self.layers, decay=spec.weights_average) if self._averages else None
         self.module = wrap(AllCrops(self.layers)) if self.trains else AllCrops(self.layers)
         if spec.compile and self.trains:
             compile_layers(self.layers, device)
         self.optimizer = build_optimizer(self.layers, spec) if self.trains else None
-        if spec.precision == "float16":
+        if spec.precision == "float16" and spec.optimizer == "sgd":
             self._start_momentum()
         self.scaler = torch.amp.GradScaler(device.type, enabled=spec.precision == "float16")
         self.history: list[dict[str, float]] = []
@@ -100,29 +102,44 @@ class Branch:
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=device)
         self._steps = 0
 
+    @property
+    def _averages(self) -> bool:
+        return self.trains and self.spec.weights_average > 0
+
+    @property
+    def evaluated(self) -> Layers:
+        """The layers that are evaluated and kept: those that train, or their average over the steps."""
+        return self.average.module if self.average is not None else self.layers  # type: ignore[return-value]
+
     def step(
         self, groups: list[Tensor], labels: Tensor, learning_rate: float, timers: Timers, weight: float = 1.0
     ) -> None:
-        """One step of SGD on the activations at the cut, one tensor for each resolution of crops.
+        """One step of the optimizer on the activations at the cut, one tensor for each resolution of crops.
 
-        The loss is the plain mean over all crops of all images, each with its image's label of `labels` [batch], times
-        `weight` (of this worker's share, see `DistributedContext.weight`). It stays on the device, to be read once an
-        epoch.
+        The loss is the plain mean over all crops of all images, each with its image's label of `labels` [batch] int64,
+        or its own shares of the classes, [all crops x batch, classes] float32, times `weight` (of this worker's share,
+        see `DistributedContext.weight`). It stays on the device, to be read once an epoch.
         """
         self.layers.train()
         with mixed_precision(labels.device, self.spec.precision):
             logits = self.module(groups)
-            loss = functional.cross_entropy(logits, labels.repeat(len(logits) // len(labels))) * weight
+            targets = labels.repeat(len(logits) // len(labels)) if labels.ndim == 1 else labels
+            loss = functional.cross_entropy(logits, targets, label_smoothing=self.spec.label_smoothing) * weight
         timers.lap("forward")
         if self.optimizer is not None:
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate
             self.scaler.scale(loss).backward()
             timers.lap("backward")
+            if self.spec.gradient_clipping:
+                self.scaler.unscale_(self.optimizer)
+                nn.utils.clip_grad_norm_(self.layers.parameters(), self.spec.gradient_clipping)
             self.scaler.step(self.optimizer)
             self.scaler.update()
             # Here and not before the next step: while the other branches take theirs, nobody holds gradients.
             self.optimizer.zero_grad(set_to_none=True)
+            if self.average is not None:
+                self.average.update(self.layers)
         self._loss_sum += loss.detach()
         self._steps += 1
         timers.lap("step")
@@ -139,7 +156,7 @@ class Branch:
     def logits(self, activation: Tensor) -> Tensor:
         """Logits [batch, classes] of one resolution, without gradient, in the mode that the layers are in."""
         with torch.no_grad():
-            result: Tensor = self.layers(activation)
+            result: Tensor = self.evaluated(activation)
         return result
 
     def take_mean_loss(self) -> Tensor:
@@ -149,23 +166,42 @@ class Branch:
         self._steps = 0
         return mean
 
-    def momentum(self) -> dict[str, Tensor]:
-        """The optimizer's momentum by parameter name; empty before the first step."""
+    def optimizer_state(self) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """What the optimizer has to go on from: tensors and numbers, as KEY/PARAMETER; empty before the first step."""
+        tensors: dict[str, Tensor] = {}
+        numbers: dict[str, float] = {}
         if self.optimizer is None:
-            return {}
-        return {
-            name: self.optimizer.state[parameter]["momentum_buffer"]
+            return tensors, numbers
+        held = {
+            f"{key}/{name}": value
             for name, parameter in self.layers.named_parameters()
-            if "momentum_buffer" in self.optimizer.state.get(parameter, {})
+            for key, value in self.optimizer.state.get(parameter, {}).items()
+            if value is not None
         }
+        for number, group in enumerate(self.optimizer.param_groups):  # Some of timm's count their steps here.
+            held |= {f"step/{number}": group["step"]} if "step" in group else {}
+        for path, value in held.items():
+            if isinstance(value, Tensor):
+                tensors[path] = value
+            else:
+                numbers[path] = value
+        return tensors, numbers
 
-    def load_momentum(self, momentum: dict[str, Tensor]) -> None:
-        """Puts back what `momentum` gave."""
-        for name, parameter in self.layers.named_parameters():
-            if self.optimizer is not None and name in momentum:
+    def load_optimizer_state(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, float]) -> None:
+        """Puts back what `optimizer_state` gave."""
+        if self.optimizer is None:
+            return
+        parameters = dict(self.layers.named_parameters())
+        for path, value in (*tensors.items(), *numbers.items()):
+            key, _, name = path.partition("/")
+            if name.isdigit():
+                self.optimizer.param_groups[int(name)][key] = value
+                continue
+            parameter = parameters[name]
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
                 # In the parameter's memory layout: the fused optimizer walks both buffers side by side.
-                buffer = torch.empty_like(parameter, requires_grad=False).copy_(momentum[name])
-                self.optimizer.state[parameter]["momentum_buffer"] = buffer
+                value = torch.empty_like(parameter, requires_grad=False).copy_(value)
+            self.optimizer.state[parameter][key] = value
 
 
 @contextmanager

@@ -114,7 +114,7 @@ class Demand:
 
     Attributes:
         trunk: by cut, the weights of the layers below.
-        kept: by cut, what a branch keeps: weights and momentum, with several workers also buckets of gradients.
+        kept: by cut, what a branch keeps: weights, the optimizer's state, averages; of several workers also buckets.
         features: by cut, activations of all images, if those may be kept (`trainables.features`).
         phases: training and evaluation.
     """

@@ -19,7 +19,7 @@ from trainables.features import may_keep
 from trainables.input.data import EVALUATION_BATCH, ImageSet, epoch_batches
 from trainables.input.pixel_statistics import IMAGENET
 from trainables.memory.budget import CohortTooLarge, Demand, MemoryMeter, Phase, parts_needed
-from trainables.spec import TrainingSpec
+from trainables.spec import OPTIMIZERS, TrainingSpec
 from trainables.timers import Timers
 from trainables.trunk import Branch, Trunk, layers_of
 
@@ -77,7 +77,8 @@ def measured_demand(
     )
     buckets = 1 if context.size > 1 else 0
     weights = {cut: probe.trunk_bytes(cut) for cut in cuts}
-    kept = {cut: probe.branch_bytes(cut, 2 + buckets) for cut in cuts}
+    copies = 1 + OPTIMIZERS[spec.optimizer] + (spec.weights_average > 0) + buckets
+    kept = {cut: probe.branch_bytes(cut, copies) for cut in cuts}
     features = {cut: phases[0].activations[cut] * len(train) // len(labels) for cut in cuts}
     return Demand(weights, kept, features if may_keep(members[0]) else {}, phases)
 
