@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 import ray.train
+import ray.util
 import torch
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from ray.tune.integration.ray_train import TuneReportCallback
@@ -15,6 +16,7 @@ from datagen.storage.object_store import is_address
 from orchestrator.execution.cluster import Resources
 from orchestrator.execution.cohort import train_and_publish
 from orchestrator.execution.logs import log_name, task_log
+from orchestrator.execution.messages import WorkersPlaced
 from orchestrator.planning.plan import Task
 from orchestrator.storage.store import Store
 from orchestrator.storage.unfinished import RAY_TRAIN
@@ -71,6 +73,7 @@ def _train_on_worker(config: dict[str, Any]) -> None:
             ray.train.report({"report": progress})
 
         try:
+            report(WorkersPlaced(ray.util.get_current_placement_group()))
             train_and_publish(task.members, store, report, world, gpu_share=resources.gpu_share)
         except Exception as error:
             log.say_error(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,13 @@ class WorkerStarted:
 
     def __str__(self) -> str:
         return f"worker on {self.host}, process {self.pid}"
+
+
+@dataclass(frozen=True)
+class WorkersPlaced:
+    """The room that the workers of a distributed training take: Ray's placement group."""
+
+    group: Any
 
 
 class FailureKind(StrEnum):

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+import ray.util
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -26,7 +27,7 @@ from datagen.core.wording import file_safe
 from orchestrator.execution.cluster import Cluster, Resources, join_cluster
 from orchestrator.execution.early_stopping import HalvingByBudget
 from orchestrator.execution.failures import describe
-from orchestrator.execution.messages import FailureKind, TaskFailed, WorkerStarted
+from orchestrator.execution.messages import FailureKind, TaskFailed, WorkersPlaced, WorkerStarted
 from orchestrator.execution.scheduler import RETRY_PAUSES, Outcome, Scheduler, Watcher
 from orchestrator.execution.waiting import longest_chains
 from orchestrator.execution.watch import PATIENCE, Patience, watched
@@ -218,7 +219,7 @@ class _StopAfterReport(_Shared, FIFOScheduler):
                 self._scheduler.stops_early(trial.trial_id, progress.epoch)
                 return TrialScheduler.STOP
         if self._scheduler.stopping and not last and not isinstance(progress, TaskFailed) and not result.get("done"):
-            if not isinstance(progress, WorkerStarted):
+            if not isinstance(progress, WorkerStarted | WorkersPlaced):
                 # Tune's callbacks come after this, when the scheduler knows nothing of the trial any more.
                 self._scheduler.progressed(trial.trial_id, progress)
             self._scheduler.put_back(trial.trial_id)
@@ -249,6 +250,10 @@ class _StopAfterReport(_Shared, FIFOScheduler):
 class _Relay(_Shared, tune.Callback):
     """Passes on what Tune's trials report, and lets go of what ended ones hold: Tune keeps them all to the end."""
 
+    def __init__(self, scheduler: Scheduler) -> None:
+        super().__init__(scheduler)
+        self._taken: dict[str, Any] = {}
+
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tells the scheduler."""
         self._scheduler.started(trial.trial_id)
@@ -260,13 +265,17 @@ class _Relay(_Shared, tune.Callback):
         progress = result.get("report")
         if isinstance(progress, WorkerStarted):
             self._scheduler.placed(trial.trial_id, progress)
+        elif isinstance(progress, WorkersPlaced):
+            self._taken[trial.trial_id] = progress.group
         elif isinstance(progress, TaskFailed):
+            self._free(trial)
             self._scheduler.failed(trial.trial_id, progress)
         elif progress is not None:
             self._scheduler.progressed(trial.trial_id, progress)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Called when the process died: whatever a task raises, its worker reports."""
+        self._free(trial)
         error = trial.get_pickled_error()
         self._scheduler.failed(
             trial.trial_id, TaskFailed(FailureKind.LOST, describe(error) if error else "its process died")
@@ -275,7 +284,17 @@ class _Relay(_Shared, tune.Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The scheduler knows by now."""
+        self._taken.pop(trial.trial_id, None)
         _lighten(trial)
+
+    def _free(self, trial: Any) -> None:
+        """Gives back the room of workers whose controller has died.
+
+        Ray Train leaves that to an actor that asks the dashboard who lives: without one the room stays taken for ever,
+        and the next attempt waits for it.
+        """
+        if group := self._taken.pop(trial.trial_id, None):
+            ray.util.remove_placement_group(group)
 
 
 def _lighten(trial: Any) -> None:
