@@ -10,6 +10,7 @@ from typing import Any
 from datagen.core.digests import NOT_THERE, file_digest
 from datagen.core.errors import InputError, said_of
 from datagen.core.identity import Allowed, shown
+from datagen.core.own_code import name_of
 from datagen.core.settings import Setting, Settings, plain_name, take
 from datagen.core.wording import differences, number_words, percent_words
 from datagen.datasets.shards import MANIFEST, read_manifest
@@ -23,12 +24,14 @@ from datagen.datasets.spec import (
 from datagen.recipes.recipe import DiffusionRecipe, ImportedRecipe, StyleRecipe
 from datagen.recipes.settings import IMPORTED, TEXT_TO_IMAGE, named_classes, settings_of_method
 from orchestrator.papers import checked_data_set
+from orchestrator.recipes import training_recipe
 from orchestrator.settings import (
     DATA_CHOICES,
     DEFAULT_GENERATOR,
     DIRECTION,
     GENERATION,
     GENERATION_OF_POINT,
+    RECIPE,
     START,
     TRAINING,
 )
@@ -104,6 +107,7 @@ class Scale:
         import_hint: how to get the real images.
         published: the data set's name in the papers' tables, if it is one of theirs.
         generation: settings of all generated sets; they replace the generators' own.
+        chosen: settings that were given with the command; they replace a recipe's.
         classes_from_images: whether classes, and the scale's name, are those of the imported images, once they are
             there.
 
@@ -124,6 +128,7 @@ class Scale:
     import_hint: str = ""
     published: str | None = None
     generation: Mapping[str, Any] = field(default_factory=dict)
+    chosen: Mapping[str, Any] = field(default_factory=dict)
     classes_from_images: bool = False
     _made: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -156,7 +161,12 @@ class Scale:
         if generation and isinstance(default, ImportedRecipe):
             key = next(iter(generation))
             raise InputError(f"{key} cannot be chosen: the synthetic images in {default.folder} exist already.")
-        return replace(self, generation={**self.generation, **generation}, recipe={**self.recipe, **recipe})
+        return replace(
+            self,
+            generation={**self.generation, **generation},
+            recipe={**self.recipe, **recipe},
+            chosen={**self.chosen, **recipe},
+        )
 
     def with_folders(
         self, images: Path | None = None, generator: Path | None = None, synthetic: Path | None = None
@@ -253,6 +263,8 @@ class Scale:
             InputError: the direction is none.
         """
         settings = {key: value for key, value in point.items() if key in TRAINING}
+        if RECIPE in point:
+            settings = {**training_recipe(point[RECIPE]), **self.chosen, **settings}
         choices = {key: value for key, value in point.items() if key in DATA_CHOICES or key in GENERATION_OF_POINT}
         if point.get(START) == "pretrained" and self.pretrained is not None:
             file = self.pretrained.file
@@ -337,7 +349,7 @@ def _word(key: str, value: Any) -> str:
     if isinstance(value, bool):
         return key if value else ""
     if isinstance(value, str):
-        return value
+        return Path(value).stem if key == RECIPE else name_of(value)
     return f"{key}={number_words(value)}" if isinstance(value, float) else f"{key}={value}"
 
 
@@ -375,4 +387,5 @@ _PARTS: Mapping[str, Callable[[Any], Any]] = {
     "expected_images": _checked_counts,
     "recipe": TRAINING.checked,
     "generation": GENERATION.checked,
+    "chosen": TRAINING.checked,
 }

@@ -17,6 +17,8 @@ DIRECTION = "direction"
 DEFAULT_GENERATOR = "default"
 START = "start"
 """Key of a point: "pretrained" starts from the scale's pretrained weights, "random" from none."""
+RECIPE = "recipe"
+"""Key of a point: the name of a recipe, whose settings replace the scale's."""
 STARTS = ("random", "pretrained")
 DATA_CHOICES = ("generator", "stylized", "real_share")
 """Keys of a point that say which data sets are meant, beside the settings of generated ones."""
@@ -46,6 +48,7 @@ CHOICES = Settings(
             Setting("generator", str, help="one of the scale's"),
             Setting("stylized", bool, help="training images in the style of paintings"),
             Setting("real_share", float, Allowed(minimum=0, maximum=1), "of the images of a mixed training set"),
+            Setting(RECIPE, str, help="settings of training under one name: one of experiments/recipes, or a path"),
             Setting(START, str, Allowed(choices=STARTS), "pretrained: from the scale's weights of other data"),
         )
     }

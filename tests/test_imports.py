@@ -39,7 +39,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "orchestrator/settings": set(),
     "orchestrator/axes": {"orchestrator/settings"},
     "orchestrator/search_space": {"orchestrator/axes", "orchestrator/settings"},
-    "orchestrator/scale": {"orchestrator/papers", "orchestrator/settings"},
+    "orchestrator/recipes": {"orchestrator/settings"},
+    "orchestrator/scale": {"orchestrator/papers", "orchestrator/recipes", "orchestrator/settings"},
     "orchestrator/claims": set(),
     "orchestrator/study": {
         *("orchestrator/axes", "orchestrator/claims", "orchestrator/papers", "orchestrator/scale"),
@@ -71,6 +72,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "experiments/datasets": set(),
     "experiments/claims": set(),
+    "experiments/recipes": set(),
     "experiments/scales": {"experiments/datasets"},
 }
 SHARED = ("datagen.core", "datagen.datasets")

@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,12 @@ from orchestrator.cli.overrides import apply_overrides
 from orchestrator.mindgap import door
 from orchestrator.planning.catalog import load, study_names
 from orchestrator.planning.plan import Plan, make_plan
+from orchestrator.recipes import training_recipe
 from orchestrator.storage.store import Store
 from tests.conftest import ROOT
+from trainables.input.data import ImageSet
+from trainables.loop import train_cohort
+from trainables.spec import TrainingSpec
 
 PAGES = ("README.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
 TEXT = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
@@ -179,6 +184,17 @@ def test_the_guides_network_is_cut_into_its_own_layers(folder: Path, tmp_path: P
     study, scale = apply_overrides(*load("layer_importance", str(folder / "my_scale.py")), ["frozen_layers=1..5"])
     plan = make_plan(study, scale, 1, Store(tmp_path / "store").create())
     assert {(spec.model, spec.depth) for spec in plan.trials} == {("resnet18", 6)}
+
+
+def test_the_guides_augmentations_and_loss_train_and_its_recipe_is_taken(
+    folder: Path, base_spec: TrainingSpec, train_images: ImageSet, validation_images: ImageSet
+) -> None:
+    recipe = training_recipe(str(folder / "my_recipe.py"))
+    for view in ("strong", "noisy"):
+        own = {"augmentation": f"{folder}/my_views.py:{view}", "loss": f"{folder}/my_views.py:focal"}
+        spec = replace(base_spec, **{**recipe, "cutmix": 0.0, **own})
+        (trained,) = train_cohort([spec], train_images, validation_images)
+        assert trained.history[-1]["train_loss"] < trained.history[0]["train_loss"] < 1
 
 
 def test_the_guides_notebook_plans_runs_and_holds_the_results(

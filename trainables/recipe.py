@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
+from datagen.core.own_code import is_own, loaded
 from trainables.spec import REFERENCE_BATCH, TrainingSpec
 
 
@@ -48,6 +51,23 @@ def parameter_groups(
         exempt |= name.endswith("attention_biases") and not attention_biases
         (plain if exempt else decayed).append(parameter)
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""Of logits [n, classes] and targets, [n] int64 or [n, classes] float32, the mean loss: a scalar."""
+
+
+def build_loss(spec: TrainingSpec) -> Loss:
+    """The spec's loss; a user's own is a function, or a class or module that is called without arguments for one."""
+    if is_own(spec.loss):
+        made = loaded(spec.loss, spec.own_sources)
+        own: Loss = made() if isinstance(made, type) else made
+        return own
+    if spec.loss == "binary_cross_entropy":
+        from timm.loss import BinaryCrossEntropy
+
+        return BinaryCrossEntropy(smoothing=spec.label_smoothing)
+    return functools.partial(functional.cross_entropy, label_smoothing=spec.label_smoothing)
 
 
 def build_optimizer(module: nn.Module, spec: TrainingSpec) -> torch.optim.Optimizer:

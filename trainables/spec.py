@@ -44,6 +44,7 @@ from typing import Any
 
 from datagen.core.errors import InputError
 from datagen.core.identity import Spec, fingerprint_of, identity, runtime
+from datagen.core.own_code import is_own, name_of, taken
 from datagen.core.wording import share_words
 from datagen.datasets.spec import DatasetSpec
 from trainables.direction import Direction
@@ -82,9 +83,10 @@ _OF_STEPS = (
     *("fraction", "learning_rate", "learning_rate_scaling", "final_learning_rate"),
     *("momentum", "weight_decay"),
 )
+_MAY_BE_OWN = ("augmentation", "loss")
 _OF_TRAINING = (
     *("optimizer", "second_momentum", "schedule", "decay_epochs", "decay_rate", "weight_decay_on", "gradient_clipping"),
-    *("label_smoothing", "mixup", "cutmix", "weights_average"),
+    *("loss", "label_smoothing", "mixup", "cutmix", "weights_average"),
 )
 """Further settings of the steps, which a training without any has at their defaults."""
 _KEPT_WITHOUT_EFFECT = {"minimum_crop", "local_size", "local_crops", *_OF_STEPS} - {"learning_rate_scaling"}
@@ -138,7 +140,11 @@ class TrainingSpec(Spec):
     head: str = identity("cosine", choices=("cosine", "linear"))
     temperature: float = identity(0.1, above=0, help="of the cosine classifier")
     augmentation: str = identity(
-        "pytorch_example", choices=AUGMENTATIONS, formerly="views", help="what is done to the training images"
+        "pytorch_example",
+        choices=AUGMENTATIONS,
+        own=True,
+        formerly="views",
+        help="what is done to the training images",
     )
     image_size: int = identity(224, minimum=8, help="side of the square the network sees, pixels")
     local_size: int = identity(96, minimum=8, help="side of dino_multicrop's local crops, pixels")
@@ -179,6 +185,12 @@ class TrainingSpec(Spec):
         "matrices", choices=("matrices", "all"), help="matrices: parameters with more than one dimension, as in t-ReX"
     )
     gradient_clipping: float = identity(0.0, minimum=0, help="largest norm of a branch's gradients; 0: none is clipped")
+    loss: str = identity(
+        "cross_entropy",
+        choices=("cross_entropy", "binary_cross_entropy"),
+        own=True,
+        help="binary_cross_entropy: of each class by itself (timm's)",
+    )
     label_smoothing: float = identity(0.0, minimum=0, maximum=1, help="share of the target spread over all classes")
     mixup: float = identity(0.0, minimum=0, help="alpha of Mixup, for every batch; 0: none")
     cutmix: float = identity(
@@ -201,9 +213,15 @@ class TrainingSpec(Spec):
         "auto", choices=("auto", "on", "off"), help="get the next batch ready in a thread; auto: on a GPU"
     )
     mixing_folder: Path | None = runtime(None, help="where the mixing pictures are")
+    own_sources: tuple[str, ...] = runtime((), help="texts of the files with the user's own augmentation and loss")
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name in _MAY_BE_OWN:
+            if is_own(getattr(self, name)):
+                reference, sources = taken(getattr(self, name), self.own_sources)
+                object.__setattr__(self, name, reference)
+                object.__setattr__(self, "own_sources", sources)
         head = self.depth
         if self.frozen_layers > head:
             raise InputError(
@@ -223,7 +241,7 @@ class TrainingSpec(Spec):
 
     def canonical(self) -> dict[str, Any]:
         """Includes the augmentation's version, the first excepted."""
-        version = AUGMENTATION_VERSIONS[self.augmentation]
+        version = AUGMENTATION_VERSIONS.get(self.augmentation, 1)
         mixed_by = self.workers if self.mixes and self.workers > 1 else 1
         return {
             **super().canonical(),
@@ -260,6 +278,7 @@ class TrainingSpec(Spec):
             (("second_momentum",), self.optimizer in _MOMENTS, f"optimizer is {self.optimizer}"),
             (("decay_epochs", "decay_rate"), self.schedule == "step", f"schedule is {self.schedule}"),
             (("weight_decay_on",), self.weight_decay > 0, "weight_decay is 0"),
+            (("label_smoothing",), not is_own(self.loss), f"the loss is {name_of(self.loss)}"),
             (
                 (*_OF_STEPS, *_OF_TRAINING),
                 self.frozen_layers < self.depth,

@@ -8,12 +8,11 @@ from contextlib import contextmanager
 import torch
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
-from torch.nn import functional
 
 from trainables.models.compilation import compile_layers
 from trainables.models.networks import Layers, build_layers, load_initial_weights
 from trainables.models.synchronization import batchnorm_layers
-from trainables.recipe import build_optimizer
+from trainables.recipe import build_loss, build_optimizer
 from trainables.spec import TrainingSpec
 from trainables.timers import Timers
 
@@ -97,6 +96,7 @@ class Branch:
         if spec.precision == "float16" and spec.optimizer == "sgd":
             self._start_momentum()
         self.scaler = torch.amp.GradScaler(device.type, enabled=spec.precision == "float16")
+        self._loss = build_loss(spec)
         self.history: list[dict[str, float]] = []
         self.failure: str | None = None
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=device)
@@ -124,7 +124,7 @@ class Branch:
         with mixed_precision(labels.device, self.spec.precision):
             logits = self.module(groups)
             targets = labels.repeat(len(logits) // len(labels)) if labels.ndim == 1 else labels
-            loss = functional.cross_entropy(logits, targets, label_smoothing=self.spec.label_smoothing) * weight
+            loss = self._loss(logits, targets) * weight
         timers.lap("forward")
         if self.optimizer is not None:
             for group in self.optimizer.param_groups:

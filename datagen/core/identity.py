@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import numbers
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -20,21 +21,29 @@ from typing import Any, ClassVar
 
 from datagen.core.errors import InputError
 
+OWN_CODE = re.compile(r".+\.py:[A-Za-z_]\w*|[A-Za-z_]\w*@[0-9a-f]{16}")
+"""How a user's own code is named, see `datagen.core.own_code`."""
+
 
 @dataclass(frozen=True)
 class Allowed:
-    """The values a field takes: bounds (inclusive unless `above` is used), or a list of choices."""
+    """The values a field takes: bounds (inclusive unless `above` is used), or a list of choices.
+
+    With `own`, beside the choices a user's own code, as `datagen.core.own_code` has it.
+    """
 
     minimum: float | None = None
     maximum: float | None = None
     above: float | None = None
     choices: tuple[Any, ...] = ()
+    own: bool = False
 
     def sentence(self) -> str:
         """Says what is allowed, for an error message, for example "from 1 to 100"; empty if anything is."""
         if self.choices:
             words = [str(choice) for choice in self.choices]
-            return "one of " + ("; " if any("," in word for word in words) else ", ").join(words)
+            listed = "one of " + ("; " if any("," in word for word in words) else ", ").join(words)
+            return f"{listed}, or your own as FILE.py:NAME" if self.own else listed
         low = f"above {self.above:g}" if self.above is not None else ""
         if self.minimum is not None:
             low = f"from {self.minimum:g}" if self.maximum is not None else f"at least {self.minimum:g}"
@@ -44,7 +53,7 @@ class Allowed:
     def accepts(self, value: Any) -> bool:
         """Whether `value` is allowed. A number that is not finite, or takes more than 8 bytes, never is."""
         if self.choices:
-            return value in self.choices
+            return value in self.choices or (self.own and bool(OWN_CODE.fullmatch(str(value))))
         if _is_endless(value):
             return False
         return not (

@@ -16,7 +16,7 @@ from datagen.datasets.spec import DatasetSpec, DiffusionDataset, MixedDataset
 from datagen.recipes.settings import PROMPT_STYLE
 from orchestrator.axes import names_of
 from orchestrator.scale import Scale
-from orchestrator.settings import DIRECTION, TRAINING
+from orchestrator.settings import DIRECTION, RECIPE, TRAINING
 from orchestrator.study import Study, Trial
 from trainables.spec import TrainingSpec
 
@@ -126,6 +126,8 @@ def _matters(name: str, spec: TrainingSpec) -> bool:
     """Whether a setting has an effect on a training or on its source."""
     if name in TRAINING:
         return any(name not in one.without_effect() for one in (spec, spec.source) if one is not None)
+    if name == RECIPE:
+        return True
     sets = [part for one in (spec, spec.source) if one is not None for part in _parts(one.train)]
     if name == "real_share":
         return any(isinstance(part, MixedDataset) for part in sets)

@@ -1,6 +1,7 @@
 """The augmented, normalized images a network is trained on, and the plain ones it is evaluated on.
 
-One is chosen by name in a `TrainingSpec`; each has a file of its own here and an entry in `AUGMENTATION_CLASSES`.
+One is chosen by name in a `TrainingSpec`; each has a file of its own here and an entry in `AUGMENTATION_CLASSES`. A
+user's own is `own.py`.
 A sample's crops depend on (seed, epoch, image) alone: not on the batch it is in, nor on who computes it.
 """
 
@@ -19,6 +20,7 @@ from trainables.augmentations.dino_multicrop import DinoMulticrop
 from trainables.augmentations.none import PlainAugmentation
 from trainables.augmentations.operators.memory import empty_float32
 from trainables.augmentations.operators.rows import BLOCK_BYTES
+from trainables.augmentations.own import OwnAugmentation
 from trainables.augmentations.pixmix import PixMix
 from trainables.augmentations.pytorch_example import PyTorchExample
 from trainables.input.pixel_statistics import PixelStatistics
@@ -46,7 +48,7 @@ class Augmenter:
     def __init__(
         self, spec: TrainingSpec, images: int, statistics: PixelStatistics, device: torch.device | None = None
     ) -> None:
-        self._augmentation = AUGMENTATION_CLASSES[spec.augmentation](spec)
+        self._augmentation = AUGMENTATION_CLASSES.get(spec.augmentation, OwnAugmentation)(spec)
         self._seed, self._images, self._statistics, self._device = spec.seed, images, statistics, device
         self._epoch, self._uniforms = 0, torch.empty(0)
 
