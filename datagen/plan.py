@@ -12,9 +12,9 @@ from datagen.datasets.spec import (
     DerivedDataset,
     DiffusionDataset,
     GeneratedDataset,
-    MixedDataset,
     RealDataset,
 )
+from datagen.datasets.virtual import VirtualDataset
 from datagen.generation.pipeline_folders import check_weights
 from datagen.generation.shard_generator import shard_count
 from datagen.recipes.load import RecipeFile, load_recipe
@@ -125,8 +125,8 @@ def _weights_sentence(file: RecipeFile, spec: DerivedDataset) -> str:
 
 
 def _source_sentence(source: DatasetSpec) -> str:
-    if isinstance(source, MixedDataset):
-        return "A mixed set is never stored, so nothing can be made of it. Choose another source."
+    if isinstance(source, VirtualDataset):
+        return f"A set such as {source.name} is never stored, so nothing can be made of it. Choose another source."
     if isinstance(source, RealDataset) and not (source.folder / MANIFEST).is_file():
         return (
             f"The source images are not in {source.folder}. Import them (python -m datagen.import_images --help), or "

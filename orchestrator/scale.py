@@ -17,10 +17,10 @@ from datagen.datasets.shards import MANIFEST, read_manifest
 from datagen.datasets.spec import (
     DatasetSpec,
     DerivedDataset,
-    MixedDataset,
     RealDataset,
     StylizedDataset,
 )
+from datagen.datasets.virtual import MixedDataset, SubsetDataset, UnionDataset
 from datagen.recipes.recipe import DiffusionRecipe, ImportedRecipe, StyleRecipe
 from datagen.recipes.settings import IMPORTED, TEXT_TO_IMAGE, named_classes, settings_of_method
 from orchestrator.papers import checked_data_set
@@ -35,7 +35,7 @@ from orchestrator.settings import (
     START,
     TRAINING,
 )
-from trainables.direction import MIXED, REAL, SYNTHETIC, Direction
+from trainables.direction import MIXED, REAL, SYNTHETIC, UNION, Direction
 from trainables.spec import TrainingSpec
 
 TRANSFER_ONLY = ("frozen_layers", "fraction")
@@ -234,9 +234,10 @@ class Scale:
         """A data set.
 
         Args:
-            kind: "real" or "synthetic" training images, a "mixed" set of both, or the real "validation" images.
-            choices: "generator", "stylized", "real_share", and settings of generated sets; what does not concern the
-                kind is left aside.
+            kind: "real" or "synthetic" training images, a "mixed" set or the "union" of both, or the real "validation"
+                images.
+            choices: "generator", "stylized", "real_share", "per_class", and settings of generated sets; what does not
+                concern the kind is left aside.
 
         Raises:
             InputError: a setting is out of range.
@@ -300,12 +301,20 @@ class Scale:
     def _dataset(self, kind: str, choices: Mapping[str, Any]) -> DatasetSpec:
         if kind == "validation":
             return self._real(kind)
-        if kind == MIXED:
+        if kind in (MIXED, UNION):
             parts = {key: value for key, value in choices.items() if key != "real_share"}
-            share = choices.get("real_share", 0.5)
             first, second = self.dataset(REAL, parts), self.dataset(SYNTHETIC, parts)
-            names, label = first.class_names, percent_words(share)
-            return MixedDataset(name=MIXED, class_names=names, first=first, second=second, share=share, label=label)
+            both: dict[str, Any] = {"class_names": first.class_names, "first": first, "second": second}
+            if kind == UNION:
+                return UnionDataset(name=UNION, **both)
+            share = choices.get("real_share", 0.5)
+            return MixedDataset(name=MIXED, **both, share=share, label=percent_words(share))
+        if "per_class" in choices:
+            whole = self.dataset(kind, {key: value for key, value in choices.items() if key != "per_class"})
+            count, names = choices["per_class"], whole.class_names
+            if count * len(names) == whole.images:
+                return whole
+            return SubsetDataset(name=kind, class_names=names, whole=whole, per_class=count, label=f"{count} a class")
         if choices.get("stylized") and self.style is not None:
             content = self.dataset(kind, {key: value for key, value in choices.items() if key != "stylized"})
             return self.style.spec(kind, content, label="stylized")

@@ -20,7 +20,7 @@ START = "start"
 RECIPE = "recipe"
 """Key of a point: the name of a recipe, whose settings replace the scale's."""
 STARTS = ("random", "pretrained")
-DATA_CHOICES = ("generator", "stylized", "real_share")
+DATA_CHOICES = ("generator", "stylized", "real_share", "per_class")
 """Keys of a point that say which data sets are meant, beside the settings of generated ones."""
 _FILLED_IN = {"train", "validation", "source", "seed", "label", "initial_weights", "initial_weights_file"}
 """Fields of a training that the scale and the grid fill in."""
@@ -48,6 +48,7 @@ CHOICES = Settings(
             Setting("generator", str, help="one of the scale's"),
             Setting("stylized", bool, help="training images in the style of paintings"),
             Setting("real_share", float, Allowed(minimum=0, maximum=1), "of the images of a mixed training set"),
+            Setting("per_class", int, Allowed(minimum=1), "images of each class, of each kind of training images"),
             Setting(RECIPE, str, help="settings of training under one name: one of experiments/recipes, or a path"),
             Setting(START, str, Allowed(choices=STARTS), "pretrained: from the scale's weights of other data"),
         )

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from datagen.core.errors import InputError
 
-REAL, SYNTHETIC, MIXED = "real", "synthetic", "mixed"
-KINDS = (REAL, SYNTHETIC, MIXED)
+REAL, SYNTHETIC, MIXED, UNION = "real", "synthetic", "mixed", "union"
+KINDS = (REAL, SYNTHETIC, MIXED, UNION)
 ARROW = "->"
 
 

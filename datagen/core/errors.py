@@ -36,4 +36,4 @@ def said_of(what: str) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise InputError(f"{what}: {error}") from error.__cause__
+        raise InputError(f"{' '.join(what.split())}: {error}") from error.__cause__

@@ -291,37 +291,3 @@ class StylizedDataset(DerivedDataset):
     def weights(self) -> tuple[Path, ...]:
         """The folders of the network and of the style pictures."""
         return (self.network_folder, self.styles_folder)
-
-
-@dataclass(frozen=True, kw_only=True)
-class MixedDataset(DatasetSpec):
-    """As many images as `first` has, a share of each class from `first` and the rest from `second`; never stored.
-
-    Raises:
-        InputError: the classes differ, or `second` has too few images.
-    """
-
-    first: DatasetSpec = identity()
-    second: DatasetSpec = identity()
-    share: float = identity(minimum=0, maximum=1, help="of the first set's images, in each class")
-    dataset_seed: int = identity(0, minimum=0)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.first.class_names == self.second.class_names == self.class_names:
-            raise InputError(f"{self.first.name} and {self.second.name} have different classes and cannot be mixed.")
-        if self.first.images * (1 - self.share) > self.second.images:
-            raise InputError(
-                f"A mixture with {self.share:.0%} {self.first.name} needs {self.first.images * (1 - self.share):.0f} "
-                f"{self.second.name} images, but there are {self.second.images}."
-            )
-
-    @property
-    def images(self) -> int:
-        """As many as the first set has."""
-        return self.first.images
-
-    @property
-    def made_from(self) -> tuple[DatasetSpec, ...]:
-        """The two sets."""
-        return (self.first, self.second)

@@ -11,7 +11,8 @@ from typing import Any
 from datagen.core.errors import InputError
 from datagen.core.identity import fingerprint_of
 from datagen.datasets.shards import damaged_files, read_manifest
-from datagen.datasets.spec import DatasetSpec, MixedDataset
+from datagen.datasets.spec import DatasetSpec
+from datagen.datasets.virtual import MixedDataset, SubsetDataset, VirtualDataset
 from datagen.storage.store import Unfinished
 from orchestrator.execution.usage import MEASURED, TOTALS, Meter, add_up, with_usage
 from orchestrator.planning.plan import stored_needs
@@ -131,17 +132,22 @@ def _measured(
 
 
 def _images(store: Store, spec: DatasetSpec) -> Any:
-    if not isinstance(spec, MixedDataset):
+    if not isinstance(spec, VirtualDataset):
         return _decoded(store.folder(spec))
-    from trainables.input.mixtures import mixture
+    from trainables.input.mixtures import mixture, subset, union
 
-    return mixture(_images(store, spec.first), _images(store, spec.second), spec.share, spec.dataset_seed)
+    if isinstance(spec, SubsetDataset):
+        return subset(_images(store, spec.whole), spec.per_class, spec.dataset_seed)
+    first, second = (_images(store, part) for part in spec.made_from)
+    if isinstance(spec, MixedDataset):
+        return mixture(first, second, spec.share, spec.dataset_seed)
+    return union(first, second)
 
 
 def _folders(store: Store, spec: TrainingSpec) -> dict[str, Path]:
-    """Where statistics of whole sets are stored; a mixture has no place of its own."""
+    """Where statistics of whole sets are stored; one that is put together has no place of its own."""
     sets = {"train": spec.train, "validation": spec.validation}
-    return {kind: store.folder(part) for kind, part in sets.items() if not isinstance(part, MixedDataset)}
+    return {kind: store.folder(part) for kind, part in sets.items() if not isinstance(part, VirtualDataset)}
 
 
 @functools.lru_cache(maxsize=4)

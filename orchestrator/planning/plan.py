@@ -14,10 +14,10 @@ from datagen.datasets.spec import (
     DatasetSpec,
     DerivedDataset,
     DiffusionDataset,
-    MixedDataset,
     RealDataset,
     StylizedDataset,
 )
+from datagen.datasets.virtual import stored_parts
 from datagen.generation.pipeline_folders import check_weights
 from orchestrator.planning.balance import balanced
 from orchestrator.planning.cost import cohort_seconds, making_seconds
@@ -278,11 +278,11 @@ def _unfit_weights(spec: DerivedDataset) -> str | None:
 
 
 def stored_needs(spec: Spec) -> list[Spec]:
-    """The artifacts that one is made from. A mixture is no artifact: its parts stand for it."""
+    """The artifacts that one is made from. A set that is put together is none: its parts stand for it."""
     needs: list[Spec] = list(spec.made_from) if isinstance(spec, DatasetSpec) else []
     if isinstance(spec, TrainingSpec):
         needs = [spec.train, spec.validation, *([spec.source] if spec.source else [])]
-    return [part for need in needs for part in (need.made_from if isinstance(need, MixedDataset) else (need,))]
+    return [part for need in needs for part in (stored_parts(need) if isinstance(need, DatasetSpec) else (need,))]
 
 
 def repair(plan: Plan, store: Store) -> list[str]:

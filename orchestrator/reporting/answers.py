@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
+from scipy import stats
 
 from datagen.core.wording import number_words, share_words
 from orchestrator.claims.statistics import SIGNIFICANCE
 from orchestrator.reporting.formatting import varied_settings
 from orchestrator.reporting.tables import point_name, setting_words
-from trainables.direction import REAL, SYNTHETIC, Direction
+from trainables.direction import REAL, SYNTHETIC, UNION, Direction
 
 
 def about_depths(
@@ -95,6 +97,33 @@ def _tested(rows: pd.DataFrame, seeds: int) -> str:
     tested = rows["p_holm"].dropna()
     found = int((tested < SIGNIFICANCE).sum())
     return f" ({seeds} seeds: {found} of these {len(tested)} differences significant)" if len(tested) else ""
+
+
+def about_scaling(points: pd.DataFrame) -> list[str]:
+    """How the error falls with the images of each class: a power law for each kind of images with 3 numbers or more.
+
+    error = a x images^-b, by least squares of the logarithms (Hestness et al., 2017); the interval is that of a
+    straight line's slope, by Student's t with two degrees of freedom less than points.
+    """
+    done = points[points["top1_mean"].notna() & points["per_class"].notna() & (points["top1_mean"] < 100)]
+    sentences = []
+    for direction, rows in done.groupby("direction", sort=False):
+        if rows["per_class"].nunique() < 3:
+            continue
+        error = 100 - rows["top1_mean"].to_numpy(float)
+        line = stats.linregress(np.log(rows["per_class"].to_numpy(float)), np.log(error))
+        half = float(stats.t.ppf(0.975, len(rows) - 2)) * float(line.stderr)
+        sentences.append(
+            f"On {_images_of(str(direction))} the error falls as images^{line.slope:.2f} (95 % interval "
+            f"{line.slope - half:.2f} to {line.slope + half:.2f}, of {len(rows)} numbers of images): "
+            f"{100 - error[0]:.1f} % top-1 with {int(rows['per_class'].iloc[0])} a class, "
+            f"{100 - error[-1]:.1f} with {int(rows['per_class'].iloc[-1])}."
+        )
+    return sentences
+
+
+def _images_of(direction: str) -> str:
+    return "real and synthetic images together" if direction == UNION else f"{direction} images"
 
 
 def about_shares(points: pd.DataFrame, baseline: float, tolerance: float, seeds: int) -> list[str]:

@@ -18,7 +18,7 @@ from datagen.core.files import written_whole
 from datagen.core.plotting import importable_matplotlib
 from datagen.core.wording import number_words, share_words
 from orchestrator.study import Figure as FigureSettings
-from trainables.direction import MIXED, REAL, REAL_TO_SYNTHETIC, SYNTHETIC, SYNTHETIC_TO_REAL, Direction
+from trainables.direction import MIXED, REAL, REAL_TO_SYNTHETIC, SYNTHETIC, SYNTHETIC_TO_REAL, UNION, Direction
 
 with importable_matplotlib():
     from matplotlib import style
@@ -37,6 +37,9 @@ FIXED = {
     MIXED: 2,
     str(Direction(SYNTHETIC, MIXED)): 3,
     str(Direction(REAL, MIXED)): 4,
+    UNION: 5,
+    str(Direction(SYNTHETIC, UNION)): 3,
+    str(Direction(REAL, UNION)): 4,
 }
 """Places in the palette of directions, the same in every figure."""
 DIRECTION_LABELS = {
@@ -47,12 +50,16 @@ DIRECTION_LABELS = {
     MIXED: "all layers trained on the mixture",
     str(Direction(SYNTHETIC, MIXED)): "first layers from synthetic, rest on the mixture",
     str(Direction(REAL, MIXED)): "first layers from real, rest on the mixture",
+    UNION: "all layers trained on real and synthetic together",
+    str(Direction(SYNTHETIC, UNION)): "first layers from synthetic, rest on both together",
+    str(Direction(REAL, UNION)): "first layers from real, rest on both together",
 }
 AXIS_LABELS = {
     "frozen_layers": "N, number of frozen layers",
     "fraction": "share of the training images",
     "real_share": "share of real images in the training set",
     "real_images": "real images used",
+    "per_class": "images of each class, of each kind",
 }
 STYLE: dict[Any, Any] = {
     "font.size": 13,
@@ -105,6 +112,8 @@ def _curves(points: pd.DataFrame, settings: FigureSettings, _: Sequence[str], ca
     _draw_series(axes, grid, settings, lambda values: values.to_numpy(float))
     if settings.baselines:
         _draw_baselines(axes, points, settings)
+    if settings.axis == "per_class":
+        axes.set_xscale("log", base=2)  # Numbers of images are doubled, and a power law is nearly straight.
     axes.set_xticks(ticks, _thinned(settings.axis, ticks))
     axes.set_xlabel(_axis_label(settings.axis))
     _finish(figure, [axes], points, caption)

@@ -12,7 +12,8 @@ import pandas as pd
 
 from datagen.core.identity import fingerprint_of
 from datagen.datasets.shards import read_manifest
-from datagen.datasets.spec import DatasetSpec, MixedDataset
+from datagen.datasets.spec import DatasetSpec
+from datagen.datasets.virtual import stored_parts
 from orchestrator.claims import checks as claim_checks
 from orchestrator.claims.statistics import LAST_EPOCHS, SIGNIFICANCE, interval_name
 from orchestrator.planning.plan import Plan
@@ -242,10 +243,10 @@ def fingerprints(plan: Plan) -> dict[str, str]:
 
 
 def training_sets(plan: Plan) -> list[DatasetSpec]:
-    """The data sets that are trained on, each once, parts of mixtures in their place; the real one first."""
+    """The data sets that are trained on, each once, parts of those put together in their place; the real one first."""
     found: dict[str, DatasetSpec] = {}
     for spec in plan.trials:
         for train in (spec.train, *([spec.source.train] if spec.source else [])):
-            for part in train.made_from if isinstance(train, MixedDataset) else (train,):
+            for part in stored_parts(train):
                 found.setdefault(part.fingerprint, part)
     return sorted(found.values(), key=lambda part: part.name != REAL)

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from datagen.core.wording import number_words, share_words
-from datagen.datasets.spec import DatasetSpec, DiffusionDataset, MixedDataset, RealDataset, StylizedDataset
+from datagen.datasets.spec import DatasetSpec, DiffusionDataset, RealDataset, StylizedDataset
+from datagen.datasets.virtual import MixedDataset, SubsetDataset, UnionDataset
 from datagen.recipes.recipe import ImportedRecipe
 from orchestrator.claims.statistics import LAST_EPOCHS, Array, holm, interval, paired_differences
 from orchestrator.planning.plan import Plan
@@ -76,10 +77,19 @@ def trial_table(plan: Plan, models: Mapping[str, StoredModel]) -> pd.DataFrame:
 
 def real_images(spec: TrainingSpec) -> int:
     """How many real images a training and its base have seen, as such, stylized, or as prompts of a generator."""
-    own = 0
-    if any(isinstance(part, RealDataset) and not part.synthetic for part in _parts(spec.train)):
-        own = round(spec.train_images * (spec.train.share if isinstance(spec.train, MixedDataset) else 1))
+    own = round(spec.train_images * _real_share(spec.train))
     return max(own, real_images(spec.source) if spec.source else 0)
+
+
+def _real_share(spec: DatasetSpec) -> float:
+    """The share of a set's images that are real, or made from real ones."""
+    if isinstance(spec, MixedDataset):
+        return spec.share if _real_share(spec.first) else 0.0
+    if isinstance(spec, UnionDataset):
+        return sum(part.images * _real_share(part) for part in spec.made_from) / spec.images
+    if isinstance(spec, SubsetDataset):
+        return _real_share(spec.whole)
+    return float(any(isinstance(part, RealDataset) and not part.synthetic for part in _parts(spec)))
 
 
 def extra_settings(plan: Plan) -> list[str]:

@@ -8,7 +8,7 @@ from orchestrator.claims import checks as claim_checks
 from orchestrator.claims.checks import Outcome
 from orchestrator.claims.statistics import SIGNIFICANCE
 from orchestrator.planning.plan import Plan
-from orchestrator.reporting.answers import about_best, about_depths, about_shares
+from orchestrator.reporting.answers import about_best, about_depths, about_scaling, about_shares
 from orchestrator.reporting.figures import fitted_line
 from trainables.direction import REAL, REAL_TO_SYNTHETIC, SYNTHETIC, SYNTHETIC_TO_REAL
 
@@ -41,6 +41,8 @@ def _answer(points: pd.DataFrame, plan: Plan, base: dict[str, float], seeds: int
         transfers = points[points["pretrained_on"] != ""]
         if (line := fitted_line(transfers["fraction"], transfers["top1_mean"])) is not None:
             sentences.append(f"The transfers follow {line[0]:.2f} log2(x) + {line[1]:.2f}, where 1/x is the share.")
+    elif figure.axis == "per_class":
+        sentences = about_scaling(points)
     else:
         sentences = about_best(points, figure.axis)
     return [sentence for sentence in sentences if sentence] or about_best(points, figure.axis)

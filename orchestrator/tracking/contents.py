@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from datagen.core.identity import Spec, fingerprint_of
 from datagen.core.wording import file_safe, share_words
-from datagen.datasets.spec import DatasetSpec, DiffusionDataset, MixedDataset
+from datagen.datasets.spec import DatasetSpec, DiffusionDataset
 from datagen.datasets.summary import stored_summary
+from datagen.datasets.virtual import stored_parts
 from orchestrator.claims.statistics import LAST_EPOCHS
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.selection import trial_values
@@ -91,11 +92,6 @@ def _default(spec: Spec, name: str) -> Any:
 def _all_parts(datasets: Iterable[DatasetSpec]) -> list[DatasetSpec]:
     """Data sets and what they are made from, the latter first."""
     return [part for spec in datasets for part in (*_all_parts(spec.made_from), spec)]
-
-
-def stored_parts(spec: DatasetSpec) -> tuple[DatasetSpec, ...]:
-    """The stored data sets that make up one; a mixture is not stored, its parts are."""
-    return spec.made_from if isinstance(spec, MixedDataset) else (spec,)
 
 
 def stored_datasets(trials: Iterable[TrainingSpec]) -> list[DatasetSpec]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from datagen.core.wording import file_safe
 from datagen.datasets.contact_sheet import contact_sheet
+from datagen.datasets.virtual import stored_parts
 from orchestrator.planning.plan import Plan
 from orchestrator.storage.store import Store
 from orchestrator.tracking.address import tracking_uri
@@ -22,7 +23,6 @@ from orchestrator.tracking.contents import (
     run_name,
     settings_digest,
     stored_datasets,
-    stored_parts,
     study_curves,
     summary,
 )

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from datagen.core.errors import InputError
-from datagen.datasets.spec import GeneratedDataset, MixedDataset, OracleDataset
+from datagen.datasets.spec import GeneratedDataset, OracleDataset
+from datagen.datasets.virtual import MixedDataset, VirtualDataset
 from orchestrator.cli.overrides import apply_overrides
 from orchestrator.cli.plan_view import plan_document
 from orchestrator.planning.catalog import load, load_scale, load_study
@@ -98,6 +99,17 @@ def test_a_mixture_is_never_stored_but_its_parts_are_made(store: Store) -> None:
     task = next(item for item in plan.tasks() if mixed in item.makes)
     assert task.needs == {POCKET.dataset("synthetic").fingerprint}
     assert mixed.train.images == POCKET.dataset("real").images
+
+
+def test_so_many_images_of_each_class_are_of_either_kind_and_all_of_them_are_the_whole_set(store: Store) -> None:
+    plan = planned("scaling", store)
+    by_point = {(trial.point["direction"], trial.point.get("per_class")): trial.spec for trial in plan.grid}
+    assert by_point["union", 32].train.images == 2 * 10 * 32
+    assert by_point["real", 32].train.images == 10 * 32
+    assert by_point["real", 256].fingerprint == by_point["real", None].fingerprint
+    assert not any(isinstance(spec, VirtualDataset) for spec in plan.artifacts)
+    with pytest.raises(InputError, match="300 images a class are 3000 of real, and there are 2560"):
+        planned("scaling", store, "per_class=300")
 
 
 def test_every_trial_of_a_study_has_a_title_of_its_own(store: Store) -> None:

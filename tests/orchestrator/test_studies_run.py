@@ -32,6 +32,7 @@ NARROWED: dict[str, list[str]] = {
     "oracle_prompts": [],
     "guidance_and_prompts": ["guidance=2,7.5", "prompt_style=c"],
     "mixing": ["real_share=0.5"],
+    "scaling": ["per_class=4,8,16"],
     "label_budget": ["trials=3", "augmentation=none", "fraction=1,1/4"],
     "full_grid": [
         "direction=SDTL",
@@ -41,7 +42,7 @@ NARROWED: dict[str, list[str]] = {
         "fraction=1,0.5",
     ],
 }
-"""Fewer values of the axes, so that all ten take about a minute."""
+"""Fewer values of the axes, so that all take about a minute."""
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +110,7 @@ def _check(study: Study, scale: Scale, store: Store) -> None:
 
 
 def test_what_one_study_has_made_the_others_have_reused(store: Store, small: Scale) -> None:
-    # 10 studies ask for 57 trials and their bases; a base or data set of each would make this many times more.
+    # The studies ask for 66 trials and their bases; a base or data set of each would make this many times more.
     models = [path for path in (store.root / "models").iterdir() if (path / "_manifest.json").is_file()]
     asked = sum(
         len(make_plan(*apply_overrides(load_study(n), small, s), 1, store).artifacts) for n, s in NARROWED.items()

@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from datagen.storage.object_store import Bucket
 from orchestrator.storage.store import Store
 from orchestrator.sweep import main
 from tests.conftest import ROOT
@@ -61,8 +62,11 @@ def untrained(store: Path) -> Path:
     return store
 
 
+TABLE = "studies/layer_importance/pocket/table.csv"
+
+
 def table(store: Path) -> bytes:
-    return (store / "studies/layer_importance/pocket/table.csv").read_bytes()
+    return (store / TABLE).read_bytes()
 
 
 def published(store: Path) -> dict[str, int]:
@@ -183,38 +187,32 @@ def test_the_same_command_again_trains_nothing_and_prints_the_report(store: Path
     assert table(store) == result
 
 
-def test_a_value_added_to_an_axis_runs_its_own_trials_in_the_same_mlflow_run(store: Path) -> None:
-    before = published(store)
-    again = sweep("layer_importance", *SMALL, "--store", str(store))  # A copied store begins its records anew.
-    assert again.returncode == 0, again.stdout + again.stderr
-    parent, children = mlflow_runs(store)
-    assert len(children) == TRIALS
-    grown = sweep("layer_importance", *SMALL[:3], "frozen_layers=1,9,17", "--store", str(store))
-    assert grown.returncode == 0, grown.stdout + grown.stderr
-    after = published(store)
-    assert len(after) == len(before) + 2
-    assert {path: after[path] for path in before} == before
-    same_parent, children = mlflow_runs(store)
-    assert same_parent.info.run_id == parent.info.run_id
-    assert len(children) == TRIALS + 2
-
-
-def test_a_killed_sweep_is_finished_by_the_same_command_with_the_same_table_though_another_study_ended_meanwhile(
+def test_ctrl_c_exits_130_and_the_same_command_goes_on_to_the_same_table_though_another_study_ended_meanwhile(
     first_run: tuple[Path, str], untrained: Path
 ) -> None:
     arguments = ["layer_importance", *SMALL, "--store", str(untrained)]
-    epochs = run_until("real->synthetic .*epoch 2", arguments, signal.SIGKILL)
+    process = start(arguments)
+    output = read_until("real->synthetic .*epoch 1", process)
+    os.kill(process.pid, signal.SIGINT)
+    rest, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, output + rest + errors
+    assert "goes on where this one stopped" in rest + errors
     checkpoints = set(untrained.glob("partial/*/*.safetensors"))
-    assert checkpoints
-    other = sweep("normalization", *SMALL[:3], "--only", "direction == 'real'", "--store", str(untrained))
+    other = sweep(
+        "normalization",
+        *SMALL[:3],
+        "--only",
+        "direction == 'real' and normalization == 'imagenet'",
+        "--store",
+        str(untrained),
+    )
     assert other.returncode == 0, other.stdout + other.stderr
-    assert set(untrained.glob("partial/*/*.safetensors")) == checkpoints
+    assert checkpoints and set(untrained.glob("partial/*/*.safetensors")) == checkpoints
     done = sweep(*arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     assert table(untrained) == table(first_run[0])
-    epochs += reported_epochs(done.stdout)
-    # A kill loses at most the epoch that was running; none of those reported is trained again.
-    assert len(epochs) == len(set(epochs)), epochs
+    epochs = reported_epochs(output + rest + done.stdout)
+    assert len(epochs) == len(set(epochs)), epochs  # None of those reported is trained again.
     assert not list((untrained / "partial").iterdir())
 
 
@@ -223,29 +221,21 @@ def test_a_sweep_in_an_object_store_that_was_killed_is_finished_by_another_machi
 ) -> None:
     arguments = ["layer_importance", *SMALL, "--store", f"{s3}/killed"]
     monkeypatch.setenv("MINDGAP_CACHE", str(tmp_path / "one"))
-    epochs = run_until("real->synthetic .*epoch 2", arguments, signal.SIGKILL)
+    for path in (first_run[0] / "store.json", *first_run[0].glob("datasets/*/*")):
+        Bucket(f"{s3}/killed").upload(path, path.relative_to(first_run[0]).as_posix())
+    epochs = run_until("real->synthetic .*epoch 1", arguments, signal.SIGKILL)
     monkeypatch.setenv("MINDGAP_CACHE", str(tmp_path / "other"))
     state = sweep(*arguments, "--status").stdout
     assert "The last sweep is dead" in state
     assert re.search(r"real s0 +done", state)
     done = sweep(*arguments)
     assert done.returncode == 0, done.stdout + done.stderr
-    (other,) = (tmp_path / "other").iterdir()
+    (other,) = (tmp_path / "other").glob("*-killed-*")
     assert table(other) == table(first_run[0])
     assert f"kept in {s3}/killed too" in done.stdout
     epochs += reported_epochs(done.stdout)
     assert len(epochs) == len(set(epochs)), epochs
     assert not (other / "partial").exists() or not list((other / "partial").iterdir())
-
-
-def test_ctrl_c_exits_130_says_how_to_go_on_and_keeps_the_finished_epochs(untrained: Path) -> None:
-    process = start(["layer_importance", *SMALL, "--store", str(untrained)])
-    output = read_until("real s0: epoch 1", process)
-    os.kill(process.pid, signal.SIGINT)
-    rest, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, output + rest + errors
-    assert "goes on where this one stopped" in rest + errors
-    assert list(untrained.glob("partial/*/*.safetensors")) or list(untrained.glob("models/*/_manifest.json"))
 
 
 def test_a_loss_that_explodes_fails_its_trials_with_exit_code_1(untrained: Path) -> None:
@@ -260,11 +250,14 @@ def test_a_loss_that_explodes_fails_its_trials_with_exit_code_1(untrained: Path)
     assert "Its base, real s0, failed" in reasons["N=17 real->synthetic s0"]
 
 
-def test_truncated_files_in_the_store_are_named_and_made_again_on_request(store: Path) -> None:
-    result = table(store)
-    damaged = [
-        sorted(store.glob(f))[0] for f in ("models/*/weights.safetensors", "datasets/*/train-00000-of-*.parquet")
-    ]
+def test_truncated_files_are_named_and_made_again_on_request_beside_the_trials_of_a_new_value(store: Path) -> None:
+    again = sweep("layer_importance", *SMALL, "--store", str(store))  # A copied store begins its records anew.
+    assert again.returncode == 0, again.stdout + again.stderr
+    parent, children = mlflow_runs(store)
+    assert len(children) == TRIALS
+    before, result = published(store), pd.read_csv(store / TABLE)
+    kinds = ("models/*/weights.safetensors", "datasets/*/train-00000-of-*.parquet")
+    damaged = [sorted(store.glob(kind))[0] for kind in kinds]
     for path in damaged:
         whole = path.read_bytes()
         path.write_bytes(whole[:-10])
@@ -274,10 +267,17 @@ def test_truncated_files_in_the_store_are_named_and_made_again_on_request(store:
         path.write_bytes(whole)
     for path in damaged:
         path.write_bytes(path.read_bytes()[:-10])
-    repaired = sweep("layer_importance", *SMALL, "--store", str(store), "--repair")
-    assert repaired.returncode == 0, repaired.stdout + repaired.stderr
-    assert "will be made again" in repaired.stdout
-    assert table(store) == result
+    grown = sweep("layer_importance", *SMALL[:3], "frozen_layers=1,9,17", "--store", str(store), "--repair")
+    assert grown.returncode == 0, grown.stdout + grown.stderr
+    assert "will be made again" in grown.stdout
+    after = published(store)
+    assert len(after) == len(before) + 2
+    assert {path for path in before if after[path] != before[path]} == {str(damaged[0].with_name("_manifest.json"))}
+    rows = pd.read_csv(store / TABLE)
+    pd.testing.assert_frame_equal(rows[rows["frozen_layers"] != 9].reset_index(drop=True), result)
+    same_parent, children = mlflow_runs(store)
+    assert same_parent.info.run_id == parent.info.run_id
+    assert len(children) == TRIALS + 2
 
 
 def test_a_plan_writes_nothing(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
-"""A training set mixed of two: a share of each class from the first set, the rest from the second."""
+"""Training sets put together from others: a share of each class from either, all of both, so many of each class."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from datagen.core.errors import InputError
 from datagen.core.identity import derived_seed
 from trainables.input.data import Images, ImageSet
 
@@ -61,10 +62,38 @@ def mixture(first: ImageSet, second: ImageSet, share: float, seed: int) -> Image
     return ImageSet(ChosenImages(JoinedImages(first.images, second.images), positions), labels)
 
 
+def union(first: ImageSet, second: ImageSet) -> ImageSet:
+    """All images of two sets, the first's before the second's."""
+    labels = torch.cat([first.labels, second.labels])
+    if isinstance(first.images, Tensor) and isinstance(second.images, Tensor):
+        if first.images.shape[1:] == second.images.shape[1:]:
+            return ImageSet(torch.cat([first.images, second.images]), labels)
+    return ImageSet(JoinedImages(first.images, second.images), labels)
+
+
+def subset(whole: ImageSet, per_class: int, seed: int) -> ImageSet:
+    """So many images of each class; nested: a smaller subset lies in a larger one of the same seed.
+
+    Raises:
+        InputError: a class has too few.
+    """
+    generator = torch.Generator().manual_seed(derived_seed(seed, "subset of a set"))
+    chosen = []
+    for label in whole.labels.unique(sorted=True):
+        own = (whole.labels == label).nonzero().flatten()
+        if len(own) < per_class:
+            raise InputError(f"Class {int(label)} has {len(own)} images, and {per_class} of each class are asked for.")
+        chosen.append(own[torch.randperm(len(own), generator=generator)[:per_class]])
+    positions = torch.cat(chosen).sort().values
+    if isinstance(whole.images, Tensor):
+        return ImageSet(whole.images[positions], whole.labels[positions])
+    return ImageSet(ChosenImages(whole.images, positions), whole.labels[positions])
+
+
 class ChosenImages:
     """Some of the images of a set, renumbered."""
 
-    def __init__(self, images: JoinedImages, positions: Tensor) -> None:
+    def __init__(self, images: Images, positions: Tensor) -> None:
         self._images, self._positions = images, positions
 
     def __len__(self) -> int:

@@ -13,7 +13,7 @@ import pytest
 
 from orchestrator.planning.catalog import load, study_names
 from orchestrator.planning.plan import Plan, make_plan
-from orchestrator.reporting.answers import about_depths, about_shares
+from orchestrator.reporting.answers import about_depths, about_scaling, about_shares
 from orchestrator.reporting.formatting import display_table, table_for_files
 from orchestrator.reporting.report_data import ReportData, gather
 from orchestrator.storage.store import Store, StoredModel
@@ -139,3 +139,17 @@ def test_files_have_rounded_numbers_one_thing_a_column_and_baselines_by_name(tmp
     assert rows.loc[("real", 0), "baseline"] == ""
     numbers = table.select_dtypes("float").drop(columns=["p", "p_holm"])
     assert (numbers.round(4).fillna(0) == numbers.fillna(0)).all(axis=None)
+
+
+def test_a_power_law_is_found_with_its_interval_and_two_numbers_of_images_make_none() -> None:
+    counts = [16, 32, 64, 128]
+    exact = [100 - 80 * count**-0.25 for count in counts]
+    rough = [100 - error for error in (60.0, 47.0, 45.0, 33.0)]
+    rows = [("real", count, top1) for count, top1 in zip(counts, exact, strict=True)]
+    rows += [("union", count, top1) for count, top1 in zip(counts, rough, strict=True)]
+    rows += [("synthetic", 16, 50.0), ("synthetic", 32, 51.0)]
+    real, union = about_scaling(pd.DataFrame(rows, columns=["direction", "per_class", "top1_mean"]))
+    assert real.startswith("On real images the error falls as images^-0.25 (95 % interval -0.25 to -0.25, of 4 numbers")
+    assert real.endswith("60.0 % top-1 with 16 a class, 76.2 with 128.")
+    # The normal equations of the logarithms, and Student's t at 0.975 with 2 degrees of freedom, 4.3027.
+    assert "and synthetic images together the error falls as images^-0.27 (95 % interval -0.48 to -0.05" in union
