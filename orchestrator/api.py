@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from datagen.core.errors import InputError
 from datagen.core.terminal import plain_console
 from orchestrator.cli.options import Options, make_ready
-from orchestrator.cli.overrides import apply_overrides
+from orchestrator.cli.overrides import apply_overrides, varied
 from orchestrator.planning.calibration import calibrated
 from orchestrator.planning.catalog import DEFAULT_SCALE, load, load_scale
 from orchestrator.planning.plan import Plan, make_plan
@@ -36,6 +36,7 @@ def plan(
     seeds: int = 1,
     store: str | Path = "store",
     only: str | None = None,
+    vary: str | None = None,
 ) -> Plan:
     """Plans a study; nothing runs and nothing is written.
 
@@ -46,6 +47,7 @@ def plan(
         seeds: replicates of each trial.
         store: folder of results, or s3://bucket/folder.
         only: selects trials, for example "N >= 14 and seed == 0".
+        vary: what the seeds are of: "training", "images" or "both"; None is the study's own.
 
     Returns:
         the plan: `trials`, `missing()`, `seconds()` and so on.
@@ -56,6 +58,7 @@ def plan(
     if seeds < 1:
         raise InputError(f"seeds must be 1 or more, not {seeds}.")
     chosen, world = apply_overrides(*_loaded(study, scale), settings)
+    chosen = varied(chosen, world, vary)
     opened = Store(str(store)).look()
     made = make_plan(chosen, calibrated(world, opened), seeds, opened, overridden=settings)
     return selected(with_searched(made, opened), only)

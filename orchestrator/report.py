@@ -12,13 +12,14 @@ import click
 from datagen.core.command import command_line, errors_in_a_sentence
 from datagen.core.errors import InputError
 from datagen.core.terminal import console_for_output
-from orchestrator.cli.overrides import apply_overrides
+from orchestrator.cli.overrides import apply_overrides, varied
 from orchestrator.planning.catalog import load
 from orchestrator.planning.plan import make_plan, seeds_at_hand
 from orchestrator.planning.search import with_searched
 from orchestrator.reporting.report import FORMATS, show_report, write_report
 from orchestrator.reporting.tables import finished_models
 from orchestrator.storage.store import Store
+from orchestrator.study import VARIED
 
 if TYPE_CHECKING:
     from orchestrator.tracking.reader import Recorded
@@ -36,6 +37,7 @@ def _formats(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ..
 @click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--scale", help="As in the sweep.")
 @click.option("--seeds", type=click.IntRange(1, 1000), help="Replicates of each trial; by default all that there are.")
+@click.option("--vary", type=click.Choice(VARIED), help="As in the sweep.")
 @click.option("--store", default="store", show_default=True, help="Folder of results, or s3://bucket/folder.")
 @click.option("--format", "formats", default=",".join(FORMATS), show_default=True, callback=_formats)
 @click.option(
@@ -48,6 +50,7 @@ def main(
     settings: tuple[str, ...],
     scale: str | None,
     seeds: int | None,
+    vary: str | None,
     store: str,
     formats: tuple[str, ...],
     uri: str | None,
@@ -61,6 +64,7 @@ def main(
     if uri is not None and "=" in uri and ":" not in uri:
         settings, uri = (uri, *settings), "default"
     chosen, world = apply_overrides(*load(study, scale), settings)
+    chosen = varied(chosen, world, vary)
     opened = Store(store).look()
     if uri is None and not opened.exists():
         raise InputError(f"There is no store in {store}. Give its folder with --store, or --from-mlflow.")

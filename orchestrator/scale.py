@@ -15,12 +15,13 @@ from datagen.core.settings import Setting, Settings, plain_name, take
 from datagen.core.wording import differences, number_words, percent_words
 from datagen.datasets.shards import MANIFEST, read_manifest
 from datagen.datasets.spec import (
+    NOT_IMPORTED,
     DatasetSpec,
     DerivedDataset,
     RealDataset,
     StylizedDataset,
 )
-from datagen.datasets.virtual import MixedDataset, SubsetDataset, UnionDataset
+from datagen.datasets.virtual import MixedDataset, SubsetDataset, UnionDataset, is_known
 from datagen.recipes.recipe import DiffusionRecipe, ImportedRecipe, StyleRecipe
 from datagen.recipes.settings import IMPORTED, TEXT_TO_IMAGE, named_classes, settings_of_method
 from orchestrator.papers import checked_data_set
@@ -226,8 +227,23 @@ class Scale:
             return f"the scale {self.name} does not say how to stylize"
         if point.get(START) == "pretrained" and self.pretrained is None:
             return f"the scale {self.name} has no pretrained weights"
+        if reason := self._too_few_images(point):
+            return reason
         if "_c" in point.get("prompt_style", "") and not all(wordnet_id for _, wordnet_id in self.classes):
             return f"the classes of {self.name} are not in WordNet, so they have no {point['prompt_style']!r}"
+        return None
+
+    def _too_few_images(self, point: Mapping[str, Any]) -> str | None:
+        wanted = point.get("per_class", 0) * len(self.classes)
+        direction = Direction.parse(point[DIRECTION])
+        both = {direction.source, direction.target} & {MIXED, UNION}
+        choices = {key: value for key, value in point.items() if key in DATA_CHOICES or key in GENERATION_OF_POINT}
+        choices.pop("per_class", None)
+        for kind in (REAL, SYNTHETIC) if wanted else ():
+            if both or kind in (direction.source, direction.target):
+                whole = self.dataset(kind, choices)
+                if wanted > whole.images and is_known(whole):
+                    return f"there are not {point['per_class']} {kind} images of each class"
         return None
 
     def dataset(self, kind: str, choices: Mapping[str, Any] | None = None) -> DatasetSpec:
@@ -326,7 +342,7 @@ class Scale:
         folder = self.images / split
         common: dict[str, Any] = {"name": kind, "class_names": expected, "split": split, "folder": folder}
         if not (folder / MANIFEST).exists():
-            return RealDataset(**common, digest="not imported", rows=self.expected_images[split])
+            return RealDataset(**common, digest=NOT_IMPORTED, rows=self.expected_images[split])
         manifest = read_manifest(folder)
         if difference := differences(manifest.class_names, expected):
             raise InputError(f"The classes of {folder} are not those of the scale {self.name}: it {difference}.")

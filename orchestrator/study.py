@@ -16,12 +16,14 @@ from orchestrator.papers import checked_table, checked_variant
 from orchestrator.scale import TRANSFER_ONLY, Scale
 from orchestrator.search_space import Range, Search
 from orchestrator.settings import DIRECTION, POINT
-from trainables.direction import Direction
+from trainables.direction import REAL, Direction
 from trainables.spec import TrainingSpec
 
 __all__ = ["Drop", "Figure", "Point", "Range", "Search", "Study", "Trial"]
 
 KINDS = ("curves", "bars", "effects", "pareto")
+VARIED = ("training", "images", "both")
+DATASET_SEED = "dataset_seed"
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,8 @@ class Study:
         transfer_only: settings that apply to a transfer and not to its base.
         search: how points are chosen where they are not a grid.
         tolerance: points of top-1 from which the report counts a cost.
+        vary: what the seeds of a point are of: "training" on one set of images, "images" for one seed of the training,
+            or "both". Seed 0 is the same training in each.
 
     Raises:
         InputError: a key is no setting, a value is not allowed, an axis has a value twice or none, the figure shows
@@ -119,6 +123,7 @@ class Study:
     transfer_only: Sequence[str] = TRANSFER_ONLY
     search: Search | None = None
     tolerance: float = 1.0
+    vary: str = "training"
 
     def __post_init__(self) -> None:
         with said_of(f"The study {self.name}" if isinstance(self.name, str) else "The study"):
@@ -215,11 +220,18 @@ class Study:
     def trials(self, scale: Scale, seeds: int) -> list[Trial]:
         """One trial for each point that the scale can be asked and each seed, seeds 0 to `seeds` - 1."""
         return [
-            Trial(point, seed, scale.training(point, seed, self.transfer_only))
+            Trial(point, seed, self.training(scale, point, seed))
             for point in self.points()
             if scale.unsupported(point) is None
             for seed in range(seeds)
         ]
+
+    def training(self, scale: Scale, point: Point, seed: int) -> TrainingSpec:
+        """The training at a point for one of its seeds, which is of what `vary` says."""
+        kinds = {Direction.parse(point[DIRECTION]).source, Direction.parse(point[DIRECTION]).target} - {None, REAL}
+        if self.vary != "training" and seed and kinds and DATASET_SEED not in point:
+            point = {**point, DATASET_SEED: seed}
+        return scale.training(point, 0 if self.vary == "images" else seed, self.transfer_only)
 
     def dropped(self, scale: Scale) -> dict[str, int]:
         """How many points are left out, by reason: those the study drops, and those the scale cannot be asked."""
@@ -241,6 +253,7 @@ _STUDY = (
     Setting("published", str | None),
     Setting("search", Search | None),
     Setting("tolerance", float, Allowed(above=0, maximum=100)),
+    Setting("vary", str, Allowed(choices=VARIED)),
 )
 
 

@@ -14,7 +14,7 @@ import click
 from datagen.core.command import command_line, errors_in_a_sentence
 from datagen.core.terminal import console_for_output
 from orchestrator.cli.options import Options, execution_options, look, make_ready
-from orchestrator.cli.overrides import apply_overrides
+from orchestrator.cli.overrides import apply_overrides, varied
 from orchestrator.cli.plan_view import show_studies
 from orchestrator.planning.calibration import calibrated
 from orchestrator.planning.catalog import load
@@ -23,6 +23,7 @@ from orchestrator.planning.search import with_searched
 from orchestrator.planning.selection import only
 from orchestrator.run_study import run_study
 from orchestrator.storage.store import Store
+from orchestrator.study import VARIED
 
 
 @click.command(context_settings={"max_content_width": 110})
@@ -30,10 +31,19 @@ from orchestrator.storage.store import Store
 @click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--scale", help="Data, generator, network and recipe, by name or file; pocket by default.")
 @click.option("--seeds", default=1, show_default=True, type=click.IntRange(1, 1000), help="Replicates of each trial.")
+@click.option(
+    "--vary", type=click.Choice(VARIED), help="What seeds are of; by default the training, on one set of images."
+)
 @execution_options
 @errors_in_a_sentence
 def main(
-    study: str | None, settings: tuple[str, ...], scale: str | None, seeds: int, plan: str | None, **rest: Any
+    study: str | None,
+    settings: tuple[str, ...],
+    scale: str | None,
+    seeds: int,
+    vary: str | None,
+    plan: str | None,
+    **rest: Any,
 ) -> None:
     r"""Runs a STUDY, or lists the studies if none is named.
 
@@ -49,6 +59,7 @@ def main(
         return
     options = Options(plan=plan, **rest)
     chosen, world = apply_overrides(*load(study, scale), settings)
+    chosen = varied(chosen, world, vary)
     store = Store(options.store_location)
 
     def make(check: bool) -> Plan:

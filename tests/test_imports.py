@@ -66,6 +66,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("orchestrator/claims", "orchestrator/execution"),
     },
     "orchestrator/cli": {
+        "orchestrator/recipes",
         *("orchestrator/axes", "orchestrator/settings"),
         *("orchestrator/scale", "orchestrator/study", "orchestrator/planning", "orchestrator/storage"),
         "orchestrator/execution",

@@ -46,6 +46,10 @@ class DatasetSpec(Spec, ABC):
         return ()
 
 
+NOT_IMPORTED = "not imported"
+"""The digest of a real set that is not there yet: how many images it has is only expected."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RealDataset(DatasetSpec):
     """Images that exist already, in the folder `folder`; `digest` is its manifest's digest (64 hexadecimal digits).

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from datagen.core.errors import InputError
 from datagen.core.identity import identity
-from datagen.datasets.spec import DatasetSpec
+from datagen.datasets.spec import NOT_IMPORTED, DatasetSpec, RealDataset
 
 
 class VirtualDataset(DatasetSpec):
@@ -18,6 +18,11 @@ def stored_parts(spec: DatasetSpec) -> tuple[DatasetSpec, ...]:
     if not isinstance(spec, VirtualDataset):
         return (spec,)
     return tuple(part for made in spec.made_from for part in stored_parts(made))
+
+
+def is_known(spec: DatasetSpec) -> bool:
+    """Whether it is known how many images a set has: not before real ones are imported."""
+    return all(part.digest != NOT_IMPORTED for part in stored_parts(spec) if isinstance(part, RealDataset))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +100,7 @@ class SubsetDataset(VirtualDataset):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.images > self.whole.images:
+        if self.images > self.whole.images and is_known(self.whole):
             raise InputError(
                 f"{self.per_class} images a class are {self.images} of {self.whole.name}, and there are "
                 f"{self.whole.images}."

@@ -21,6 +21,7 @@ from datagen.core.settings import Setting, Settings, split_assignment, unknown_k
 from datagen.core.wording import differences
 from datagen.datasets.shards import MANIFEST, read_manifest
 from datagen.datasets.spec import (
+    NOT_IMPORTED,
     DatasetSpec,
     DerivedDataset,
     RealDataset,
@@ -147,7 +148,7 @@ def source_spec(file: RecipeFile) -> DatasetSpec:
     folder, names = file.source.absolute(), tuple(name for name, _ in file.classes)
     common: dict[str, Any] = {"name": "real", "class_names": names, "folder": folder}
     if not (folder / MANIFEST).is_file():
-        return RealDataset(**common, split="train", digest="not imported", rows=file.source_images)
+        return RealDataset(**common, split="train", digest=NOT_IMPORTED, rows=file.source_images)
     manifest = read_manifest(folder)
     if difference := differences(manifest.class_names, names):
         raise InputError(

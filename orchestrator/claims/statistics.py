@@ -137,7 +137,7 @@ def holm(p: Array) -> Array:
     return adjusted
 
 
-def interval_name(seeds: int) -> str:
-    """How the interval over so many seeds is called in captions."""
+def interval_name(seeds: int, of: str = "") -> str:
+    """How the interval over so many seeds, `of` something, is called in captions."""
     method = "BCa bootstrap" if seeds >= BOOTSTRAP_FROM else "Student's t"
-    return f"95 % interval over {seeds} seeds ({method})"
+    return f"95 % interval over {seeds} seeds{of} ({method})"

@@ -10,11 +10,12 @@ from typing import Any
 
 from datagen.core.errors import InputError
 from datagen.core.settings import Setting, Settings, split_assignment, unknown_key
+from datagen.recipes.recipe import ImportedRecipe
 from datagen.recipes.settings import PROMPT_STYLE
 from orchestrator.axes import MOST_VALUES
 from orchestrator.planning.same_trainings import refuse_idle_settings
 from orchestrator.scale import Scale
-from orchestrator.settings import CHOICES, DIRECTION, POINT, TRAINING
+from orchestrator.settings import CHOICES, DEFAULT_GENERATOR, DIRECTION, POINT, TRAINING
 from orchestrator.study import Study
 from trainables.input.mixing_pictures import digest_of
 
@@ -24,7 +25,7 @@ MIXING_PICTURES = "mixing_pictures"
 _ONLY_IN_FILES = {"layers", "mixing_folder", MIXING_PICTURES}
 _FOLDER_SETTINGS = {key: Setting(key, Path) for key in (*FOLDERS, MIXING_PICTURES)}
 OPTIONS = (
-    *("seeds", "scale", "plan", "status", "logs", "only", "force", "fail_fast", "address", "dashboard"),
+    *("seeds", "vary", "scale", "plan", "status", "logs", "only", "force", "fail_fast", "address", "dashboard"),
     *("gpus_per_worker", "cpus_per_worker", "store", "repair", "stall_minutes"),
 )
 """What the command takes as an option, and not as `key=value`."""
@@ -80,6 +81,20 @@ def apply_overrides(study: Study, scale: Scale, assignments: Sequence[str]) -> t
     study, scale = replace(study, fixed=fixed), scale.with_settings(generation, training)
     refuse_idle_settings(study, scale, {**training, **generation, **chosen})
     return study, scale
+
+
+def varied(study: Study, scale: Scale, vary: str | None) -> Study:
+    """The study with its seeds of what the user says: "training", "images" or "both"; None: as the study has it.
+
+    Raises:
+        InputError: images are to vary that exist already.
+    """
+    if vary is None or vary == study.vary:
+        return study
+    default = scale.generators[DEFAULT_GENERATOR]
+    if isinstance(default, ImportedRecipe):
+        raise InputError(f"The synthetic images in {default.folder} exist already and cannot vary. Leave --vary out.")
+    return replace(study, vary=vary)
 
 
 def _setting(key: str, text: str, known: Settings) -> Setting:

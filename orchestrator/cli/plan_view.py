@@ -10,8 +10,9 @@ from rich.text import Text
 
 from datagen.datasets.spec import DatasetSpec, DerivedDataset, RealDataset
 from orchestrator.cli.progress import duration
-from orchestrator.planning.catalog import load_study, study_names
+from orchestrator.planning.catalog import load_study, scale_names, study_names
 from orchestrator.planning.plan import Plan, Spec, stored_needs
+from orchestrator.recipes import recipe_names
 from trainables.spec import TrainingSpec
 
 SHOWN = 60
@@ -19,9 +20,11 @@ SHOWN = 60
 
 
 def show_studies(console: Console) -> None:
-    """Lists the studies with their questions."""
+    """Lists the studies with their questions, and the scales and recipes to ask them with."""
     for name in study_names():
         console.print(Text.assemble((name, "bold"), f"\n    {load_study(name).question}"))
+    console.print(f"\nScales, --scale NAME: {', '.join(scale_names())}; or a file of yours")
+    console.print(f"Recipes of training, recipe=NAME: {', '.join(recipe_names())}; or a file of yours")
     console.print("\nRun one: python -m orchestrator.sweep STUDY   See what it would do: ... STUDY --plan")
 
 

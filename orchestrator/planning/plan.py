@@ -125,7 +125,7 @@ class Plan:
         """The trials of a further point, for each seed of the plan."""
         study = self.study
         point = {**study.fixed, **point}
-        return [Trial(point, seed, self.scale.training(point, seed, study.transfer_only)) for seed in range(self.seeds)]
+        return [Trial(point, seed, study.training(self.scale, point, seed)) for seed in range(self.seeds)]
 
     @cached_property
     def repetitions(self) -> tuple[str, ...]:

@@ -31,6 +31,12 @@ from orchestrator.storage.store import Store, StoredModel
 from trainables.direction import REAL
 from trainables.spec import TrainingSpec
 
+SEEDS_OF = {
+    "training": " of the training, on one set of images",
+    "images": " of the images, with one of the training",
+    "both": " of images and training",
+}
+"""What the seeds of a study are of, by its `vary`."""
 PACKAGES = ("torch", "ray", "diffusers", "timm", "scipy")
 
 
@@ -127,8 +133,9 @@ def gather(plan: Plan, store: Store | None, models: Mapping[str, StoredModel]) -
     points = with_published(point_table(trials), plan.study.published, plan.scale.published)
     seeds = int(points["seeds"].max()) if len(points) else 0
     several, last_epochs = seeds > 1, last_epochs_words(trials)
-    whiskers = interval_name(seeds) if several else f"standard deviation over {last_epochs} of one run"
-    spread = f"± standard deviation over {seeds} seeds" if several else f"± {whiskers}"
+    varied = SEEDS_OF[plan.study.vary]
+    whiskers = interval_name(seeds, varied) if several else f"standard deviation over {last_epochs} of one run"
+    spread = f"± standard deviation over {seeds} seeds{varied}" if several else f"± {whiskers}"
     if not several and points["top1_std_epochs"].isna().all():
         spread = whiskers = "spread of one run of one epoch, which has none"
     outcomes = claim_checks.evaluate(plan.study.claims, trials, plan.scale.published)
@@ -184,9 +191,10 @@ def _notes(plan: Plan, points: pd.DataFrame, seeds: int, last_epochs: str) -> li
         )
     if seeds > 1:
         notes += [
-            f"± is the sample standard deviation over seeds; brackets are the {interval_name(seeds)}. Differences are "
-            "from the training from scratch on all images of the same kind (its own: from real images), by a paired t "
-            f"test over seeds, with Holm's correction over the table at {SIGNIFICANCE:.0%}.",
+            f"± is the sample standard deviation over seeds{SEEDS_OF[plan.study.vary]}; brackets are the "
+            f"{interval_name(seeds)}. Differences are from the training from scratch on all images of the same kind "
+            "(its own: from real images), by a paired t test over seeds, with Holm's correction over the table at "
+            f"{SIGNIFICANCE:.0%}.",
         ]
     if len(spread):
         notes.append(

@@ -108,8 +108,12 @@ def test_so_many_images_of_each_class_are_of_either_kind_and_all_of_them_are_the
     assert by_point["real", 32].train.images == 10 * 32
     assert by_point["real", 256].fingerprint == by_point["real", None].fingerprint
     assert not any(isinstance(spec, VirtualDataset) for spec in plan.artifacts)
-    with pytest.raises(InputError, match="300 images a class are 3000 of real, and there are 2560"):
-        planned("scaling", store, "per_class=300")
+    more = planned("scaling", store, "per_class=32,300")
+    assert {trial.point.get("per_class") for trial in more.grid} == {None, 32}
+    assert more.dropped == {
+        "there are not 300 real images of each class": 2,
+        "there are not 300 synthetic images of each class": 1,
+    }
 
 
 def test_every_trial_of_a_study_has_a_title_of_its_own(store: Store) -> None:

@@ -142,7 +142,7 @@ def test_several_seeds_are_tested_and_the_outcome_is_said_in_words(tmp_path: Pat
     assert "-20.0, significant (p < 0.001)" in page
     assert "differences from the baselines are significant" in report.verdict
     assert "[78.5, 83.5]" in page
-    assert "95 % interval over 3 seeds (Student's t)" in page
+    assert "95 % interval over 3 seeds of the training, on one set of images (Student's t)" in page
     assert "it is 1.4 points in the median. It says nothing about seeds." in page
 
 
