@@ -7,7 +7,10 @@ power law, error = a x images^-b (Hestness et al., 2017, arXiv:1712.00409); the 
 
 Published: nothing by the two papers. Fan et al. (CVPR 2024, arXiv:2312.04567) fit such laws to synthetic images.
 
-Cost: 15 trainings and the two bases of every study; each is as long in epochs as theirs, on fewer images.
+Pocket (one seed): 77.7 % with 256 real images a class, 70.6 with synthetic ones, 81.4 with both. All are trained for
+the same epochs, so that few images are few steps too: below 64 a class the pocket's trainings have hardly begun.
+
+Cost: 15 trainings and the two bases of every study.
 """
 
 from orchestrator.study import Figure, Study
