@@ -234,12 +234,14 @@ class Scale:
         return None
 
     def _too_few_images(self, point: Mapping[str, Any]) -> str | None:
-        wanted = point.get("per_class", 0) * len(self.classes)
+        if "per_class" not in point:
+            return None
+        wanted = point["per_class"] * len(self.classes)
         direction = Direction.parse(point[DIRECTION])
         both = {direction.source, direction.target} & {MIXED, UNION}
         choices = {key: value for key, value in point.items() if key in DATA_CHOICES or key in GENERATION_OF_POINT}
         choices.pop("per_class", None)
-        for kind in (REAL, SYNTHETIC) if wanted else ():
+        for kind in (REAL, SYNTHETIC):
             if both or kind in (direction.source, direction.target):
                 whole = self.dataset(kind, choices)
                 if wanted > whole.images and is_known(whole):

@@ -45,6 +45,12 @@ class DistributedContext:
         torch.distributed.all_reduce(value)
         return value / self.size
 
+    def total(self, value: Tensor) -> Tensor:
+        """The sum of a tensor over all workers."""
+        if self.size > 1:
+            torch.distributed.all_reduce(value)
+        return value
+
     def most(self, count: int) -> int:
         """The largest of all workers' counts."""
         if self.size == 1:

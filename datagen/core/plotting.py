@@ -1,7 +1,7 @@
 """Lets the plotting library be imported whatever the user's environment says of it.
 
 A notebook tells its children by MPLBACKEND to draw into its cells, through a module that they may not have: then
-`import matplotlib` itself fails, also where another library (torchmetrics) does it.
+`import matplotlib` itself fails.
 """
 
 from __future__ import annotations

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from trainables.checkpoint import CohortCheckpoint
+from trainables.distributed import DistributedContext
 from trainables.input.data import ImageSet
-from trainables.loop import Trained, train_cohort
+from trainables.loop import Trained, _Accuracy, train_cohort
 from trainables.models.layers import LAYERS
 from trainables.report import EpochReport
 from trainables.spec import TrainingSpec
@@ -330,3 +331,19 @@ def test_batchnorm_by_the_batch_depends_on_the_order_of_the_images(
         for order in ("by_label", "shuffled")
     )
     assert by_label < 50 < shuffled
+
+
+@pytest.mark.parametrize("classes", [3, 12])
+def test_accuracies_are_those_of_torchmetrics_to_the_bit(classes: int) -> None:
+    from torchmetrics.classification import MulticlassAccuracy
+
+    mine, context = _Accuracy(classes, torch.device("cpu")), DistributedContext()
+    tops = {"top1": 1, "top5": min(5, classes)}
+    theirs = {name: MulticlassAccuracy(classes, top_k=top, average="micro") for name, top in tops.items()}
+    for size in (7, 250, 64):
+        logits, labels = torch.randn(size, classes).round(decimals=1), torch.randint(classes, (size,))
+        logits[:3] = 0.0  # A network that tells nothing apart.
+        mine.update(logits, labels)
+        for metric in theirs.values():
+            metric.update(logits, labels)
+    assert mine.compute(context) == {name: float(metric.compute()) * 100 for name, metric in theirs.items()}
