@@ -222,6 +222,7 @@ class TrainingSpec(Spec):
                 reference, sources = taken(getattr(self, name), self.own_sources)
                 object.__setattr__(self, name, reference)
                 object.__setattr__(self, "own_sources", sources)
+        self._check_steps()
         head = self.depth
         if self.frozen_layers > head:
             raise InputError(
@@ -238,6 +239,19 @@ class TrainingSpec(Spec):
             raise InputError(f"warmup_epochs ({self.warmup_epochs}) must be less than epochs ({self.epochs}).")
         if self.workers > self.train_images or self.workers > self.batch_size:
             raise InputError(f"workers={self.workers} is more than there are images in a batch.")
+
+    def _check_steps(self) -> None:
+        """Refuses what an optimizer, an average or a loss cannot take, before anything runs."""
+        decays = {"momentum": self.momentum, "second_momentum": self.second_momentum or 0.0}
+        for name, value in decays.items() if self.optimizer in _MOMENTS else ():
+            if value >= 1:
+                raise InputError(f"{name} must be below 1 with optimizer={self.optimizer}, not {value:g}.")
+        if self.optimizer == "nesterov" and self.momentum == 0:
+            raise InputError("optimizer=nesterov needs a momentum above 0. Without one, take optimizer=sgd.")
+        if self.weights_average >= 1:
+            raise InputError("weights_average must be below 1: at 1 the average stays at the first weights.")
+        if self.label_smoothing >= 1:
+            raise InputError("label_smoothing must be below 1: at 1 all classes are the same target.")
 
     def canonical(self) -> dict[str, Any]:
         """Includes the augmentation's version, the first excepted."""
@@ -257,7 +271,8 @@ class TrainingSpec(Spec):
         several it does, and without it their number matters too and stands in its place.
         """
         together = self.sync_batchnorm or self.workers == 1
-        idle = {name: value for name, value in super().effective().items() if name not in _KEPT_WITHOUT_EFFECT}
+        kept = _KEPT_WITHOUT_EFFECT - (set() if self.schedule == "cosine" else {"final_learning_rate"})
+        idle = {name: value for name, value in super().effective().items() if name not in kept}
         return {**idle, "sync_batchnorm": True if together else self.workers}
 
     def without_effect(self) -> dict[str, str]:
@@ -277,6 +292,7 @@ class TrainingSpec(Spec):
             (("decay_attention_biases",), not self.model.startswith("resnet"), f"model is {self.model}"),
             (("second_momentum",), self.optimizer in _MOMENTS, f"optimizer is {self.optimizer}"),
             (("decay_epochs", "decay_rate"), self.schedule == "step", f"schedule is {self.schedule}"),
+            (("final_learning_rate",), self.schedule == "cosine", f"schedule is {self.schedule}"),
             (("weight_decay_on",), self.weight_decay > 0, "weight_decay is 0"),
             (("label_smoothing",), not is_own(self.loss), f"the loss is {name_of(self.loss)}"),
             (

@@ -11,6 +11,7 @@ import torch
 from timm.optim import create_optimizer_v2
 from torch import nn
 
+from datagen.core.errors import InputError
 from trainables.augmentations.batch_mixing import BatchMixing
 from trainables.checkpoint import CohortCheckpoint
 from trainables.input.data import ImageSet
@@ -163,3 +164,38 @@ def test_settings_that_change_nothing_make_no_other_training(base_spec: Training
     assert replace(adam, second_momentum=0.9).fingerprint != adam.fingerprint
     frozen = replace(base_spec, source=base_spec, frozen_layers=18)
     assert replace(frozen, optimizer="adam", mixup=1.0).fingerprint == frozen.fingerprint
+
+
+def test_the_last_rate_is_part_of_a_cosine_alone(base_spec: TrainingSpec) -> None:
+    other = replace(base_spec, final_learning_rate=1e-3)
+    assert other.fingerprint != base_spec.fingerprint
+    for schedule in ("step", "constant"):
+        pair = [replace(spec, schedule=schedule) for spec in (base_spec, other)]
+        assert learning_rates(pair[0], 3) == learning_rates(pair[1], 3)
+        assert pair[0].fingerprint == pair[1].fingerprint
+        assert pair[1].without_effect()["final_learning_rate"] == f"schedule is {schedule}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"optimizer": "adam", "momentum": 1.0}, "momentum must be below 1 with optimizer=adam, not 1."),
+        ({"optimizer": "adamw", "second_momentum": 1.0}, "second_momentum must be below 1 with optimizer=adamw"),
+        ({"optimizer": "nesterov", "momentum": 0.0}, "optimizer=nesterov needs a momentum above 0"),
+        ({"weights_average": 1.0}, "weights_average must be below 1"),
+        ({"label_smoothing": 1.0}, "label_smoothing must be below 1"),
+    ],
+)
+def test_what_cannot_train_is_refused_in_a_sentence(
+    changes: dict[str, Any], sentence: str, base_spec: TrainingSpec
+) -> None:
+    with pytest.raises(InputError) as raised:
+        replace(base_spec, **changes)
+    assert sentence in str(raised.value)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
+def test_every_optimizer_that_is_not_refused_can_be_made(name: str, momentum: float, base_spec: TrainingSpec) -> None:
+    if (name, momentum) != ("nesterov", 0.0):
+        build_optimizer(nn.Linear(3, 2), replace(base_spec, optimizer=name, momentum=momentum, second_momentum=0.5))
