@@ -103,15 +103,15 @@ def test_the_owner_is_heard_of_while_it_runs(place: Place, monkeypatch: pytest.M
 
 def test_an_owner_whose_lock_was_taken_is_told(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "BEAT_SECONDS", 0.02)
-    lost = threading.Event()
+    lost, theirs = threading.Event(), elsewhere()
     with owned(place.lock(), "mine", on_lost=lost.set):
 
         def told() -> bool:
-            place.write(note(elsewhere()))  # Again, should the owner's own beat have come between.
+            place.write(note(theirs))  # Again, should the owner's own beat have come between.
             return lost.wait(0.2)
 
         until(told)
-    assert place.lock().owner() == elsewhere()
+    assert place.lock().owner() == theirs
 
 
 def test_of_many_contenders_for_a_dead_owners_lock_one_wins(place: Place) -> None:
