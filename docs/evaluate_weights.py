@@ -27,12 +27,17 @@ class Cosine(torch.nn.Linear):
 
 def load_network(folder, described):
     """The network of a sidecar's `network`, with its weights."""
-    arguments = dict(described["arguments"])
+    arguments = described["arguments"] if "source" in described else dict(described["arguments"])
     if described["made_by"] == "timm.create_model":
         network = timm.create_model(**arguments)
+    elif "source" in described:
+        defined = {}
+        exec(described["source"], defined)  # The user's own file: run only what you trust.
+        made = defined[described["made_by"]](*described["arguments"])
+        network = made[0] if isinstance(made, tuple) else made
     else:
         network = timm.models.resnet.ResNet(getattr(timm.models.resnet, arguments.pop("block")), **arguments)
-    for name, convolution in described["replaced_by_conv2d"].items():
+    for name, convolution in described.get("replaced_by_conv2d", {}).items():
         network.set_submodule(name, torch.nn.Conv2d(**convolution))
     network.load_state_dict(load_file(folder / "weights.safetensors"))
     if described["head"]["kind"] == "cosine":

@@ -117,12 +117,12 @@ def _check(run: StudyRun) -> None:
     if part.missing_inputs:
         raise InputError(part.missing_inputs[0])
     check_tracking(run.store)
-    listed = {(spec.model, spec.network, spec.image_size) for spec in part.trials if spec.layers}
+    listed = {(spec.model, spec.network, spec.image_size, spec.own_sources) for spec in part.trials if spec.layers}
     if listed and part.missing():
         from trainables.models.checks import check_network
 
-        for model, network, image_size in listed:
-            check_network(model, network, image_size)
+        for model, network, image_size, sources in listed:
+            check_network(model, network, image_size, sources)
 
 
 def _announce(run: StudyRun) -> None:

@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 
 import orchestrator.api
 import orchestrator.sweep
+from datagen.core.own_code import name_of
 from orchestrator.cli.overrides import apply_overrides
 from orchestrator.mindgap import door
 from orchestrator.planning.catalog import load, study_names
@@ -181,9 +182,10 @@ def test_the_guides_study_can_be_planned_and_names_the_input_that_is_missing(fol
 
 
 def test_the_guides_network_is_cut_into_its_own_layers(folder: Path, tmp_path: Path) -> None:
-    study, scale = apply_overrides(*load("layer_importance", str(folder / "my_scale.py")), ["frozen_layers=1..5"])
+    own = f"model={folder / 'my_net.py'}:bagnet"
+    study, scale = apply_overrides(*load("layer_importance", None), [own, "frozen_layers=1..4"])
     plan = make_plan(study, scale, 1, Store(tmp_path / "store").create())
-    assert {(spec.model, spec.depth) for spec in plan.trials} == {("resnet18", 6)}
+    assert {(name_of(spec.model), spec.depth) for spec in plan.trials} == {("bagnet", 5)}
 
 
 def test_the_guides_augmentations_and_loss_train_and_its_recipe_is_taken(

@@ -22,7 +22,13 @@ def evaluation_record(spec: TrainingSpec, training: PixelStatistics, evaluation:
     """
     return {
         "network": described_network(
-            spec.model, len(spec.train.class_names), spec.network, head=spec.head, temperature=spec.temperature
+            spec.model,
+            len(spec.train.class_names),
+            spec.network,
+            head=spec.head,
+            temperature=spec.temperature,
+            image_size=spec.image_size,
+            sources=spec.own_sources,
         ),
         "evaluation": {
             "dataset": {

@@ -52,7 +52,7 @@ def may_keep(spec: TrainingSpec) -> bool:
     """Whether a cohort's frozen features are the same in every epoch: no augmentation, and a trunk that stays."""
     evaluation_drifts = spec.normalization == "batchnorm_train" and spec.batchnorm_evaluation_statistics == "drifting"
     still = spec.frozen_batchnorm == "eval" and not evaluation_drifts
-    same = spec.augmentation == "none" and not spec.mixes
+    same = spec.augmentation == "none" and not spec.mixes and not spec.gaussian_noise and not spec.random_erasing
     return spec.source is not None and same and still
 
 

@@ -25,9 +25,17 @@ from trainables.checkpoint import CohortCheckpoint
 from trainables.distributed import DistributedContext
 from trainables.evaluation_record import evaluation_batches, evaluation_order_seed
 from trainables.features import KeptFeatures, may_keep
-from trainables.input.data import EVALUATION_BATCH, ImageSet, epoch_batches, fraction_subset, steps_per_epoch
+from trainables.input.data import (
+    EVALUATION_BATCH,
+    BatchPart,
+    ImageSet,
+    epoch_batches,
+    fraction_subset,
+    parts_of,
+    steps_per_epoch,
+)
 from trainables.input.pixel_statistics import IMAGENET, PixelStatistics, statistics_of
-from trainables.input.prefetch import Inputs, one_ahead, to_device
+from trainables.input.prefetch import Inputs, Item, one_ahead, to_device
 from trainables.memory.budget import MemoryMeter
 from trainables.memory.probe import ensure_fits
 from trainables.models.compilation import compile_layers, uncompiled
@@ -167,7 +175,9 @@ class Cohort:
         """One pass over the training images (`epoch` from 1)."""
         rates = self._rates[(epoch - 1) * self._steps :]
         batches = epoch_batches(self._positions, self.spec.batch_size, self.spec.seed, epoch)
-        for rate, inputs in zip(rates, self._in_turn(functools.partial(self._inputs, epoch), batches), strict=False):
+        parts = parts_of(batches, self.spec.accumulate, self.context.size)
+        step = 0
+        for inputs in self._in_turn(functools.partial(self._inputs, epoch), parts):
             self.timers.lap("data" if self._prefetches else "views")
             if self._mixing:
                 # Not ahead in a thread: torchvision draws from torch's own generator.
@@ -177,15 +187,16 @@ class Cohort:
             for branch in self.running:
                 cut = [group[branch.spec.frozen_layers] for group in activations]
                 with self._its_own_failure(branch, epoch):
-                    branch.step(cut, inputs.labels, rate, self.timers, inputs.weight)
+                    branch.step(cut, inputs.labels, rates[step], self.timers, inputs.weight, inputs.completes)
+            step += inputs.completes
 
-    def _in_turn(self, function: Callable[[Tensor], Inputs], batches: Iterable[Tensor]) -> Iterator[Inputs]:
+    def _in_turn(self, function: Callable[[Item], Inputs], batches: Iterable[Item]) -> Iterator[Inputs]:
         """The inputs of each batch, one ahead of its use or just in time."""
         return one_ahead(function, batches, self.context.device) if self._prefetches else map(function, batches)
 
-    def _inputs(self, epoch: int, batch: Tensor) -> Inputs:
-        """This worker's share of a batch of training images, augmented as in an epoch."""
-        positions = self.context.share(batch)
+    def _inputs(self, epoch: int, part: BatchPart) -> Inputs:
+        """This worker's share of a part of a batch of training images, augmented as in an epoch."""
+        positions = self.context.share(part.positions)
         crops: list[Tensor] = []
         if not (self._features and self._features.knows(positions)):
             images = self._train.images[positions]
@@ -194,7 +205,8 @@ class Cohort:
             augmented = self._augmenter(images, positions, epoch)
             crops = [to_device(group, self.context.device) for group in augmented]
         labels = to_device(self._train.labels[positions], self.context.device)
-        return Inputs(positions, labels, crops, self.context.weight(positions, batch))
+        weight = self.context.weight(positions, part.batch)
+        return Inputs(positions, labels, crops, weight, part.completes)
 
     @contextmanager
     def _its_own_failure(self, branch: Branch, epoch: int) -> Iterator[None]:

@@ -58,7 +58,21 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def build_loss(spec: TrainingSpec) -> Loss:
-    """The spec's loss; a user's own is a function, or a class or module that is called without arguments for one."""
+    """The spec's loss, with AugMix's consistency between three crops of each image where it is asked for."""
+    loss = _loss(spec)
+    return functools.partial(_consistent, loss, spec.jensen_shannon) if spec.jensen_shannon else loss
+
+
+def _consistent(loss: Loss, weight: float, logits: Tensor, targets: Tensor) -> Tensor:
+    """The loss of the plain crops, the first third, and the Jensen-Shannon divergence of all three (AugMix, Eq. 1)."""
+    chances = logits.softmax(1).chunk(3)
+    mean = (sum(chances) / 3).clamp(1e-7, 1).log()  # type: ignore[union-attr]
+    divergence = sum(functional.kl_div(mean, one, reduction="batchmean") for one in chances) / 3
+    return loss(logits.chunk(3)[0], targets.chunk(3)[0]) + weight * divergence
+
+
+def _loss(spec: TrainingSpec) -> Loss:
+    """A user's own is a function, or a class or module that is called without arguments for one."""
     if is_own(spec.loss):
         made = loaded(spec.loss, spec.own_sources)
         own: Loss = made() if isinstance(made, type) else made

@@ -10,8 +10,8 @@ default first, and why it is the default. P1 is Mind the Gap, P2 Fine-Tuning Rol
     P1 calls N = 17 linear probing, so the features are fixed. "train": P1 says that frozen parameters are not updated
     and nothing of statistics, which drift under t-ReX's `model.train()`.
 `fraction_sampling`: balanced, random
-    The papers draw at random and speak of balanced sets; equal shares of each class leave out a noise that is not the
-    question. Both are nested: the 1/8 set lies in the 1/4 set.
+    Equal shares of each class leave out a noise that is not the question. The papers draw at random, so their scales
+    say "random". Both are nested: the 1/8 set lies in the 1/4 set.
 `exact_statistics`: own, training
     P1 normalizes by "the respective dataset ... during both training and evaluation", and code of the same laboratory
     gives each set a norm of its own. "training": validation images by the training images'. Whole images, not crops.
@@ -31,8 +31,14 @@ default first, and why it is the default. P1 is Mind the Gap, P2 Fine-Tuning Rol
 `head`: cosine, linear
     P1's smallest training losses lie right above the floor of a cosine head at temperature 0.1.
 
+`jensen_shannon`: 0, 12
+    The papers' loss of AugMix has no such term (`trainables.augmentations.augmix`); the reference's weight is 12.
+
 Not settings: layers above the cut start from the network's default initialization and train for all epochs, warm-up
-included (P2: "the same number of epochs"); AugMix has no Jensen-Shannon term (`trainables.augmentations.augmix`).
+included (P2: "the same number of epochs").
+
+`accumulate` is part of what a training is: BatchNorm sees a part of the batch at a time. Without BatchNorm the sum of
+the parts' gradients is the batch's but for rounding (`tests/trainables/test_accumulate.py`: 1e-5 of the weights).
 """
 
 from __future__ import annotations
@@ -48,12 +54,12 @@ from datagen.core.own_code import is_own, name_of, taken
 from datagen.core.wording import share_words
 from datagen.datasets.spec import DatasetSpec
 from trainables.direction import Direction
-from trainables.models.layers import Layer, layers_of_network
+from trainables.models.layers import LAYERS, Layer, layers_of_network
 
 FRACTALS = "fractals"
 """PixMix's mixing set when the user points to no pictures."""
 AUGMENTATION_VERSIONS = {
-    **{"none": 1, "autoaugment": 1, "pytorch_example": 1},
+    **{"none": 1, "autoaugment": 1, "pytorch_example": 1, "randaugment": 1, "trivialaugment": 1},
     # 2: shear about the corner, as the references do; fractals that fill the picture.
     **{"augmix": 2, "pixmix": 2},
     "dino_multicrop": 1,
@@ -63,6 +69,8 @@ AUGMENTATION_VERSIONS = {
 What changes the steps or the evaluation of all trainings raises `TrainingSpec.VERSION`.
 """
 AUGMENTATIONS = tuple(AUGMENTATION_VERSIONS)
+PAPERS_AUGMENTATIONS = ("none", "autoaugment", "pytorch_example", "augmix", "pixmix", "dino_multicrop")
+"""Those of Mind the Gap, Table 2, in its order."""
 
 OPTIMIZERS = {
     **{"sgd": 1, "nesterov": 1, "lion": 1, "rmsprop": 2, "adam": 2, "adamw": 2, "nadamw": 2, "radam": 2},
@@ -83,10 +91,13 @@ _OF_STEPS = (
     *("fraction", "learning_rate", "learning_rate_scaling", "final_learning_rate"),
     *("momentum", "weight_decay"),
 )
-_MAY_BE_OWN = ("augmentation", "loss")
+_CROPPED = ("pytorch_example", "augmix", "pixmix", "randaugment", "trivialaugment")
+"""Augmentations that begin with the random crop of PyTorch's example."""
+_MAY_BE_OWN = ("augmentation", "loss", "model")
 _OF_TRAINING = (
     *("optimizer", "second_momentum", "schedule", "decay_epochs", "decay_rate", "weight_decay_on", "gradient_clipping"),
     *("loss", "label_smoothing", "mixup", "cutmix", "weights_average"),
+    *("accumulate", "random_erasing", "gaussian_noise"),
 )
 """Further settings of the steps, which a training without any has at their defaults."""
 _KEPT_WITHOUT_EFFECT = {"minimum_crop", "local_size", "local_crops", *_OF_STEPS} - {"learning_rate_scaling"}
@@ -133,10 +144,10 @@ class TrainingSpec(Spec):
     batchnorm_evaluation_statistics: str = identity(
         "kept", choices=("kept", "drifting"), help="drifting: batchnorm_train moves BatchNorm's running statistics"
     )
-    model: str = identity(
-        "resnet50", help="a network of trainables.models.layers.LAYERS, or any of timm's with `layers`"
+    model: str = identity("resnet50", help="a network of timm's by its name, or your own as FILE.py:NAME")
+    layers: tuple[str, ...] = identity(
+        (), help="where to cut, each name=module module ..., the head last; else found (python -m trainables.models)"
     )
-    layers: tuple[str, ...] = identity((), help="of a network not in LAYERS: name=module module ..., the head last")
     head: str = identity("cosine", choices=("cosine", "linear"))
     temperature: float = identity(0.1, above=0, help="of the cosine classifier")
     augmentation: str = identity(
@@ -145,6 +156,15 @@ class TrainingSpec(Spec):
         own=True,
         formerly="views",
         help="what is done to the training images",
+    )
+    randaugment_operations: int = identity(2, minimum=1, help="of augmentation=randaugment, one after the other")
+    randaugment_magnitude: int = identity(9, minimum=0, maximum=30, help="of augmentation=randaugment, for all")
+    jensen_shannon: float = identity(
+        0.0, minimum=0, help="of augmentation=augmix: weight of the consistency of three crops (AugMix: 12); 0: none"
+    )
+    random_erasing: float = identity(0.0, minimum=0, maximum=1, help="chance that a rectangle of a crop is erased")
+    gaussian_noise: float = identity(
+        0.0, minimum=0, maximum=1, help="standard deviation of noise on training images, of pixels in 0..1"
     )
     image_size: int = identity(224, minimum=8, help="side of the square the network sees, pixels")
     local_size: int = identity(96, minimum=8, help="side of dino_multicrop's local crops, pixels")
@@ -158,6 +178,9 @@ class TrainingSpec(Spec):
     )
     epochs: int = identity(100, minimum=1)
     batch_size: int = identity(256, minimum=1, help="images a step, over all workers")
+    accumulate: int = identity(
+        1, minimum=1, help="parts of a batch whose gradients are added, where it is larger than memory"
+    )
     sync_batchnorm: bool = identity(True, help="BatchNorm over the images of all workers, not of each worker's alone")
     learning_rate: float = identity(0.1, above=0, help="peak rate, for a batch of 256 if it scales with the batch")
     learning_rate_scaling: str = identity(
@@ -208,12 +231,15 @@ class TrainingSpec(Spec):
     initial_weights_file: Path | None = runtime(None, help="the safetensors file that holds them, with timm's names")
     label: str = runtime("", help="what tells the training from its neighbours, for example augmix")
     workers: int = runtime(1, minimum=1, help="data-parallel workers of one training")
+    fewest_workers: int = runtime(
+        0, minimum=0, help="train with as few where there is no room for `workers`, and with more as it frees; 0: never"
+    )
     compile: bool = runtime(False, help="torch.compile for training steps; other rounding, as on another device")
     prefetch: str = runtime(
         "auto", choices=("auto", "on", "off"), help="get the next batch ready in a thread; auto: on a GPU"
     )
     mixing_folder: Path | None = runtime(None, help="where the mixing pictures are")
-    own_sources: tuple[str, ...] = runtime((), help="texts of the files with the user's own augmentation and loss")
+    own_sources: tuple[str, ...] = runtime((), help="texts of the files with the user's own code")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -222,23 +248,38 @@ class TrainingSpec(Spec):
                 reference, sources = taken(getattr(self, name), self.own_sources)
                 object.__setattr__(self, name, reference)
                 object.__setattr__(self, "own_sources", sources)
+        if not self.layers and self.model not in LAYERS:
+            # Here alone, so that planning the papers' networks does not wait for torch.
+            from trainables.models.automatic import automatic_layers
+
+            object.__setattr__(self, "layers", automatic_layers(self.model, self.image_size, self.own_sources))
         self._check_steps()
         head = self.depth
         if self.frozen_layers > head:
             raise InputError(
                 f"frozen_layers must be from 0 (train all) to {head - 1} (train the head only) or {head} "
-                f"(evaluate only) for {self.model}, not {self.frozen_layers}."
+                f"(evaluate only) for {name_of(self.model)}, not {self.frozen_layers}."
             )
         if (self.source is None) != (self.frozen_layers == 0):
             raise InputError("frozen_layers above 0 needs a source to take the layers from, and 0 takes none.")
         if self.source is not None and (self.source.model, self.source.layers) != (self.model, self.layers):
-            raise InputError(f"The source is a {self.source.model}; its layers do not fit a {self.model}.")
+            raise InputError(
+                f"The source is a {name_of(self.source.model)}; its layers do not fit a {name_of(self.model)}."
+            )
         if self.initial_weights and self.source is not None:
             raise InputError("A training takes its first weights from a source or from a file, not from both.")
         if self.warmup_epochs >= self.epochs:
             raise InputError(f"warmup_epochs ({self.warmup_epochs}) must be less than epochs ({self.epochs}).")
-        if self.workers > self.train_images or self.workers > self.batch_size:
-            raise InputError(f"workers={self.workers} is more than there are images in a batch.")
+        if self.workers > self.train_images or self.workers * self.accumulate > self.batch_size:
+            parts = f" x accumulate={self.accumulate}" if self.accumulate > 1 else ""
+            raise InputError(f"workers={self.workers}{parts} is more than there are images in a batch.")
+        if self.fewest_workers > self.workers:
+            raise InputError(f"fewest_workers={self.fewest_workers} must be at most workers={self.workers}.")
+        if self.fewest_workers and self.workers > 1 and (self.mixes or not self.sync_batchnorm):
+            what = "mixup and cutmix" if self.mixes else "sync_batchnorm=False"
+            raise InputError(f"With {what} a result depends on how many workers there are: leave fewest_workers out.")
+        if self.jensen_shannon and self.augmentation == "augmix" and self.mixes:
+            raise InputError("jensen_shannon compares crops of one image: it goes with neither mixup nor cutmix.")
 
     def _check_steps(self) -> None:
         """Refuses what an optimizer, an average or a loss cannot take, before anything runs."""
@@ -285,7 +326,9 @@ class TrainingSpec(Spec):
             (_OF_BATCHNORM_TRAIN, self.normalization == "batchnorm_train", normalized),
             (("mixing_pictures",), self.augmentation == "pixmix", augmented),
             (("local_size", "local_crops"), self.augmentation == "dino_multicrop", augmented),
-            (("minimum_crop",), self.augmentation in ("pytorch_example", "augmix", "pixmix"), augmented),
+            (("minimum_crop",), self.augmentation in _CROPPED, augmented),
+            (("randaugment_operations", "randaugment_magnitude"), self.augmentation == "randaugment", augmented),
+            (("jensen_shannon",), self.augmentation == "augmix", augmented),
             (("frozen_batchnorm",), self.source is not None, "nothing is frozen"),
             (("fraction_sampling",), self.fraction < 1, "all images are used"),
             (("learning_rate_scaling",), self.batch_size != REFERENCE_BATCH, f"batch_size is {self.batch_size}"),

@@ -32,6 +32,8 @@ def layers_of(spec: TrainingSpec, *, first: int = 0, last: int | None = None) ->
         temperature=spec.temperature,
         first=first,
         last=last,
+        image_size=spec.image_size,
+        sources=spec.own_sources,
     )
     if spec.initial_weights:
         load_initial_weights(layers, spec.network, spec.initial_weights_file, spec.initial_weights)
@@ -112,9 +114,17 @@ class Branch:
         return self.average.module if self.average is not None else self.layers  # type: ignore[return-value]
 
     def step(
-        self, groups: list[Tensor], labels: Tensor, learning_rate: float, timers: Timers, weight: float = 1.0
+        self,
+        groups: list[Tensor],
+        labels: Tensor,
+        learning_rate: float,
+        timers: Timers,
+        weight: float = 1.0,
+        completes: bool = True,
     ) -> None:
         """One step of the optimizer on the activations at the cut, one tensor for each resolution of crops.
+
+        Where these images do not complete their batch, their gradients are kept for the step that does.
 
         The loss is the plain mean over all crops of all images, each with its image's label of `labels` [batch] int64,
         or its own shares of the classes, [all crops x batch, classes] float32, times `weight` (of this worker's share,
@@ -131,6 +141,9 @@ class Branch:
                 group["lr"] = learning_rate
             self.scaler.scale(loss).backward()
             timers.lap("backward")
+            if not completes:
+                self._loss_sum += loss.detach()
+                return
             if self.spec.gradient_clipping:
                 self.scaler.unscale_(self.optimizer)
                 nn.utils.clip_grad_norm_(self.layers.parameters(), self.spec.gradient_clipping)

@@ -69,8 +69,12 @@ def loaded(reference: str, sources: Iterable[str]) -> Any:
         InputError: the text cannot be run, for example because it imports what is not installed.
     """
     name, _, digest = reference.partition("@")
-    source = next(source for source in sources if _digest(source) == digest)
-    return getattr(_module(digest, source), name)
+    return getattr(_module(digest, source_of(reference, sources)), name)
+
+
+def source_of(reference: str, sources: Iterable[str]) -> str:
+    """The text among `sources` of the file that `NAME@DIGEST` refers to."""
+    return next(source for source in sources if _digest(source) == reference.partition("@")[2])
 
 
 @functools.cache

@@ -154,10 +154,12 @@ def nearest(name: str, known: Sequence[str]) -> str:
 
 
 def parsed(declared: Any, text: str) -> Any:
-    """`text` as a bool, int or float where the declared type is one; a fraction may be written 1/8.
+    """`text` as a bool, int or float where the declared type is one; a fraction may be written 1/8; texts as a;b;c.
 
     What does not fit is returned as it is, for the field's own check to refuse.
     """
+    if declared == tuple[str, ...]:
+        return tuple(part.strip() for part in text.split(";") if part.strip())
     options = (
         typing.get_args(declared) if typing.get_origin(declared) in (types.UnionType, typing.Union) else (declared,)
     )

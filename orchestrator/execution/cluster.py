@@ -53,10 +53,12 @@ class Cluster:
         Raises:
             InputError: it says what the training needs and what there is.
         """
-        if task.workers > self.slots:
+        if task.fewest_workers > self.slots:
             kind = "GPUs" if self.gpus else "CPUs"
-            needed = task.workers * (self.gpus_per_worker if self.gpus else self.worker_cpus)
-            raise InputError(f"workers={task.workers} needs {needed:g} {kind}, but the cluster has {self.slots}.")
+            needed = task.fewest_workers * (self.gpus_per_worker if self.gpus else self.worker_cpus)
+            raise InputError(
+                f"workers={task.fewest_workers} needs {needed:g} {kind}, but the cluster has {self.slots}."
+            )
 
 
 @dataclass(frozen=True)

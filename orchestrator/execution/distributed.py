@@ -38,7 +38,9 @@ def train_with_ray_train(task: Task, resources: Resources) -> None:
         train_loop_config={"task": task, "resources": resources},
         torch_config=TorchConfig(backend="nccl" if use_gpu and torch.cuda.is_available() else "gloo"),
         scaling_config=ray.train.ScalingConfig(
-            num_workers=task.workers, use_gpu=use_gpu, resources_per_worker=per_worker
+            num_workers=(task.fewest_workers, task.workers) if task.fewest_workers < task.workers else task.workers,
+            use_gpu=use_gpu,
+            resources_per_worker=per_worker,
         ),
         run_config=ray.train.RunConfig(
             # A name of its own for every piece: two pieces of a cohort may train at once.

@@ -20,7 +20,7 @@ def making_seconds(spec: DerivedDataset, rates: Rates) -> float:
 def views_of(spec: TrainingSpec) -> float:
     """What one image costs, in views of the full size: multi-crop's local crops count by their area (1 + 8: 2.47)."""
     if spec.augmentation != "dino_multicrop":
-        return 1.0
+        return 3.0 if spec.jensen_shannon and spec.augmentation == "augmix" else 1.0
     return 1 + spec.local_crops * (spec.local_size / spec.image_size) ** 2
 
 

@@ -52,6 +52,11 @@ class Task:
         """Data-parallel workers of a cohort; 1 for a data set."""
         return self.members[0].workers if self.members else 1
 
+    @property
+    def fewest_workers(self) -> int:
+        """With how few it starts."""
+        return (self.members[0].fewest_workers if self.members else 0) or self.workers
+
     def __str__(self) -> str:
         return self.title
 

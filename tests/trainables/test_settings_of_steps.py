@@ -12,13 +12,12 @@ from timm.optim import create_optimizer_v2
 from torch import nn
 
 from datagen.core.errors import InputError
+from tests.trainables.interrupted import alone_and_resumed
 from trainables.augmentations.batch_mixing import BatchMixing
-from trainables.checkpoint import CohortCheckpoint
 from trainables.input.data import ImageSet
 from trainables.input.prefetch import Inputs
 from trainables.loop import Trained, train_cohort
 from trainables.recipe import build_optimizer, learning_rates
-from trainables.report import EpochReport
 from trainables.spec import OPTIMIZERS, TrainingSpec
 from trainables.timers import Timers
 from trainables.trunk import Branch
@@ -31,6 +30,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "clipped and averaged": {"gradient_clipping": 0.5, "weights_average": 0.9, "optimizer": "adamw"},
     "crops mixed": {"cutmix": 1.0, "augmentation": "dino_multicrop", "local_size": 16, "local_crops": 2},
     "stepwise": {"schedule": "step", "decay_epochs": 2, "weight_decay_on": "all"},
+    "in parts, noisy and erased": {"accumulate": 3, "gaussian_noise": 0.1, "random_erasing": 0.5},
+    "consistent": {"augmentation": "augmix", "jensen_shannon": 12.0},
 }
 
 
@@ -51,21 +52,10 @@ def test_a_cohort_interrupted_ends_with_what_its_members_train_alone(
     changes = SETTINGS[name]
     rate = RATES.get(str(changes.get("optimizer", "sgd")), 0.01)
     spec = replace(base_spec, source=base_spec, frozen_layers=15, epochs=3, learning_rate=rate, **changes)
-    checkpoint = CohortCheckpoint(tmp_path)
-
-    class Interrupted(Exception):
-        pass
-
-    def stop_after_one(report: EpochReport) -> None:
-        raise Interrupted
-
     members = [spec, spec.at_depth(17)]
-    with pytest.raises(Interrupted):
-        train_cohort(members, train_images, validation_images, base.state, checkpoint=checkpoint, report=stop_after_one)
-    resumed = train_cohort(members, train_images, validation_images, base.state, checkpoint=checkpoint)
-    (alone,) = train_cohort([spec], train_images, validation_images, base.state)
-    assert all(torch.equal(value, resumed[0].state[key]) for key, value in alone.state.items())
-    assert alone.history[-1]["top1"] == resumed[0].history[-1]["top1"]
+    alone, resumed = alone_and_resumed(members, train_images, validation_images, base.state, tmp_path)
+    assert all(torch.equal(value, resumed.state[key]) for key, value in alone.state.items())
+    assert alone.history[-1]["top1"] == resumed.history[-1]["top1"]
     assert alone.history[-1]["train_loss"] < 3
     plain = replace(base_spec, source=base_spec, frozen_layers=15, epochs=3, learning_rate=rate)
     assert (alone.spec.fingerprint != plain.fingerprint) == (name != "sgd")
@@ -157,7 +147,10 @@ def test_each_worker_mixes_its_own_images_so_that_their_number_is_another_traini
 
 
 def test_settings_that_change_nothing_make_no_other_training(base_spec: TrainingSpec) -> None:
-    without_effect: list[dict[str, Any]] = [{"second_momentum": 0.9}, {"decay_epochs": 5, "decay_rate": 0.5}]
+    without_effect: list[dict[str, Any]] = [
+        *({"second_momentum": 0.9}, {"decay_epochs": 5, "decay_rate": 0.5}, {"jensen_shannon": 12.0}),
+        {"randaugment_operations": 3, "randaugment_magnitude": 1},
+    ]
     for idle in without_effect:
         assert replace(base_spec, **idle).fingerprint == base_spec.fingerprint
     adam = replace(base_spec, optimizer="adam")
@@ -184,6 +177,12 @@ def test_the_last_rate_is_part_of_a_cosine_alone(base_spec: TrainingSpec) -> Non
         ({"optimizer": "nesterov", "momentum": 0.0}, "optimizer=nesterov needs a momentum above 0"),
         ({"weights_average": 1.0}, "weights_average must be below 1"),
         ({"label_smoothing": 1.0}, "label_smoothing must be below 1"),
+        ({"fewest_workers": 2}, "fewest_workers=2 must be at most workers=1."),
+        (
+            {"fewest_workers": 2, "workers": 3, "sync_batchnorm": False},
+            "With sync_batchnorm=False a result depends on how many workers there are: leave fewest_workers out.",
+        ),
+        ({"jensen_shannon": 12.0, "augmentation": "augmix", "cutmix": 1.0}, "it goes with neither mixup nor cutmix"),
     ],
 )
 def test_what_cannot_train_is_refused_in_a_sentence(

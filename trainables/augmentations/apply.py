@@ -19,10 +19,12 @@ from trainables.augmentations.autoaugment import AutoAugment
 from trainables.augmentations.dino_multicrop import DinoMulticrop
 from trainables.augmentations.none import PlainAugmentation
 from trainables.augmentations.operators.memory import empty_float32
+from trainables.augmentations.operators.noise_and_erasing import NoiseAndErasing
 from trainables.augmentations.operators.rows import BLOCK_BYTES
 from trainables.augmentations.own import OwnAugmentation
 from trainables.augmentations.pixmix import PixMix
 from trainables.augmentations.pytorch_example import PyTorchExample
+from trainables.augmentations.randaugment import RandAugment, TrivialAugment
 from trainables.input.pixel_statistics import PixelStatistics
 from trainables.input.prefetch import to_device
 from trainables.input.threads import in_threads
@@ -35,6 +37,8 @@ AUGMENTATION_CLASSES: dict[str, type[Augmentation]] = {
     "augmix": AugMix,
     "pixmix": PixMix,
     "dino_multicrop": DinoMulticrop,
+    "randaugment": RandAugment,
+    "trivialaugment": TrivialAugment,
 }
 
 
@@ -49,6 +53,7 @@ class Augmenter:
         self, spec: TrainingSpec, images: int, statistics: PixelStatistics, device: torch.device | None = None
     ) -> None:
         self._augmentation = AUGMENTATION_CLASSES.get(spec.augmentation, OwnAugmentation)(spec)
+        self._changes = NoiseAndErasing(spec)
         self._seed, self._images, self._statistics, self._device = spec.seed, images, statistics, device
         self._epoch, self._uniforms = 0, torch.empty(0)
 
@@ -66,7 +71,12 @@ class Augmenter:
             self._uniforms = torch.rand(shape, generator=generator, dtype=torch.float64)
             self._epoch = epoch
         groups = self._augmentation(images, self._uniforms[positions.cpu()], self._device)
-        return [_normalized(to_device(group, self._device or group.device), self._statistics) for group in groups]
+        finished = []
+        for resolution, group in enumerate(groups):
+            noisy = self._changes.with_noise(group, positions, epoch, resolution)
+            crops = _normalized(to_device(noisy, self._device or noisy.device), self._statistics)
+            finished.append(self._changes.erased(crops, positions, epoch, resolution))
+        return finished
 
 
 def evaluation_images(

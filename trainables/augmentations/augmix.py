@@ -1,8 +1,10 @@
-"""AugMix with the reference's ImageNet defaults (Hendrycks et al. 2020), without its consistency loss.
+"""AugMix with the reference's ImageNet defaults (Hendrycks et al. 2020), by default without its consistency loss.
 
 torchvision's `AugMix` differs from the reference: severity 3 instead of 1, 13 operations instead of 9, and it mixes
 rounded pixels. So the operations are torchvision's and the mixing is here. The loss that the papers report (0.318, near
-that of the plain random crop) shows that the Jensen-Shannon term was off or not counted (docs/papers.md).
+that of the plain random crop) shows that the Jensen-Shannon term was off or not counted (docs/papers.md). With
+`jensen_shannon` above 0 (the reference: 12) each image comes as three crops, itself and two mixtures of it, between
+whose predictions the loss has that term (`trainables.recipe`).
 """
 
 from __future__ import annotations
@@ -32,13 +34,18 @@ class AugMix:
 
     def __init__(self, spec: TrainingSpec) -> None:
         self._crop = PyTorchExample(spec)
+        self._three = spec.jensen_shannon > 0
 
     def __call__(
         self, images: Tensor | Sequence[Tensor], uniforms: Tensor, device: torch.device | None = None
     ) -> list[Tensor]:
-        """One crop for each image, float32."""
+        """One crop for each image, float32; or the plain crops, then two mixtures of each."""
         crops = crop_and_flip(self._crop, images, uniforms[:, :-1])
-        return [each_in_threads(crops, uniforms[:, -1], augmix)]
+        mixed = each_in_threads(crops, uniforms[:, -1], augmix)
+        if not self._three:
+            return [mixed]
+        others = each_in_threads(crops, (uniforms[:, -1] + 0.5) % 1, augmix)
+        return [torch.cat([crops.float(), mixed, others])]
 
 
 def augmix(image: Tensor, generator: np.random.Generator) -> Tensor:

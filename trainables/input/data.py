@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
@@ -189,6 +189,23 @@ def fraction_subset(labels: Tensor, fraction: float, seed: int, *, balanced: boo
 def steps_per_epoch(images: int, batch_size: int) -> int:
     """Whole batches in an epoch; the rest is dropped, as in the papers' code. A set below one batch makes one step."""
     return max(1, images // batch_size)
+
+
+@dataclass(frozen=True)
+class BatchPart:
+    """Positions of images that go through the network together, the batch of which they are part, whether its last."""
+
+    positions: Tensor
+    batch: Tensor
+    completes: bool = True
+
+
+def parts_of(batches: Iterable[Tensor], accumulate: int, workers: int) -> Iterator[BatchPart]:
+    """Each batch in `accumulate` parts of about one size; fewer where a part would not have an image a worker."""
+    for batch in batches:
+        parts = batch.tensor_split(max(1, min(accumulate, len(batch) // workers)))
+        for number, part in enumerate(parts, 1):
+            yield BatchPart(part, batch, number == len(parts))
 
 
 def epoch_batches(positions: Tensor, batch_size: int, seed: int, epoch: int) -> Iterator[Tensor]:

@@ -28,12 +28,14 @@ class Inputs:
         labels: [batch] int64 on the device.
         crops: one tensor for each resolution, on the device; none if the trunk's features are known.
         weight: of this worker's share of the batch (`DistributedContext.weight`).
+        completes: whether these are the last images of their batch, after which the optimizer steps.
     """
 
     positions: Tensor
     labels: Tensor
     crops: list[Tensor]
     weight: float = 1.0
+    completes: bool = True
 
 
 _Ready = tuple[Inputs, torch.cuda.Event | None]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from trainables.augmentations.apply import Augmenter, evaluation_images
 from trainables.distributed import DistributedContext
 from trainables.features import may_keep
-from trainables.input.data import EVALUATION_BATCH, ImageSet, epoch_batches
+from trainables.input.data import EVALUATION_BATCH, ImageSet, epoch_batches, parts_of
 from trainables.input.pixel_statistics import IMAGENET
 from trainables.memory.budget import CohortTooLarge, Demand, MemoryMeter, Phase, parts_needed
 from trainables.spec import OPTIMIZERS, TrainingSpec
@@ -77,7 +77,8 @@ def measured_demand(
     )
     buckets = 1 if context.size > 1 else 0
     weights = {cut: probe.trunk_bytes(cut) for cut in cuts}
-    copies = 1 + OPTIMIZERS[spec.optimizer] + (spec.weights_average > 0) + buckets
+    # Every branch keeps its gradients from one part of a batch to the next.
+    copies = 1 + OPTIMIZERS[spec.optimizer] + (spec.weights_average > 0) + buckets + (spec.accumulate > 1)
     kept = {cut: probe.branch_bytes(cut, copies) for cut in cuts}
     features = {cut: phases[0].activations[cut] * len(train) // len(labels) for cut in cuts}
     return Demand(weights, kept, features if may_keep(members[0]) else {}, phases)
@@ -85,8 +86,8 @@ def measured_demand(
 
 def _training_inputs(spec: TrainingSpec, images: ImageSet, context: DistributedContext) -> tuple[list[Tensor], Tensor]:
     """Views and labels of this worker's part of a batch."""
-    batch = next(epoch_batches(torch.arange(len(images)), spec.batch_size, spec.seed, 1))
-    share = context.share(batch)
+    batches = epoch_batches(torch.arange(len(images)), spec.batch_size, spec.seed, 1)
+    share = context.share(next(parts_of(batches, spec.accumulate, context.size)).positions)
     crops = Augmenter(spec, len(images), IMAGENET, context.device)(images.images[share], share, 1)
     return [group.to(context.device) for group in crops], images.labels[share].to(context.device)
 

@@ -27,7 +27,8 @@ class Layer:
     - `@channels_last`: [batch, channels, height, width] to [batch, height, width, channels]; `@channels_first`: back.
     - `@add:pos_embed`: adds a parameter that no module of the network holds.
     - `@prepend:cls_token`: puts a parameter [1, n, channels] before the tokens [batch, tokens, channels].
-    - `@first_token`: [batch, tokens, channels] to the first token [batch, channels]; `@mean_token`: to the mean of all.
+    - `@first_token`: [batch, tokens, channels] to the first token [batch, channels]; `@mean_token`: to the mean of all,
+      also of [batch, height, width, channels].
     """
 
     name: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,9 @@ from torch.nn import functional
 from datagen.core.errors import InputError
 from datagen.core.files import file_sha256
 from datagen.core.identity import derived_seed
+from datagen.core.own_code import is_own, loaded, name_of, source_of
 from datagen.core.wording import first_line
-from trainables.models.layers import ADD, PREPEND, Layer, classifier_name, layers_of_network
+from trainables.models.layers import ADD, LAYERS, PREPEND, Layer, classifier_name, layers_of_network
 from trainables.models.parts import key_in_network, part_of
 
 SLIM_WIDTH = 8
@@ -131,12 +132,14 @@ def build_layers(
     temperature: float = 0.1,
     first: int = 0,
     last: int | None = None,
+    image_size: int | None = None,
+    sources: tuple[str, ...] = (),
 ) -> Layers:
     """Layers `first` + 1 to `last` of a freshly initialized network; by default all of them.
 
     A layer's initial values depend on `seed` alone, not on `first`, so branches of different depth start out alike.
     `network` lists its layers, by default those of `LAYERS`. `head` is "cosine" (with `temperature`) or "linear",
-    timm's own with bias.
+    timm's own with bias. `image_size` is for networks that are made for one size; `sources` hold a user's own network.
 
     Raises:
         InputError: timm has no such network or cannot build it, or the list misses a parameter or names one twice.
@@ -144,7 +147,7 @@ def build_layers(
     listed = network or layers_of_network(model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(seed, "initialization"))
-        module = _BUILDERS[model](classes) if model in _BUILDERS else timm_network(model, classes)
+        module = new_network(model, classes, image_size, sources)
         _check_list(model, module, listed)
         if head == "cosine":
             name = classifier_name(listed)
@@ -161,19 +164,53 @@ def _options(model: str) -> dict[str, Any]:
     return {"zero_init_last": False} if model.startswith("resnet") else {}
 
 
-def timm_network(model: str, classes: int) -> nn.Module:
-    """A network of timm's by its name, with its own default initialization.
+def new_network(model: str, classes: int, image_size: int | None = None, sources: tuple[str, ...] = ()) -> nn.Module:
+    """A whole network by its name, with its own default initialization: ours, timm's, or a user's.
 
     Raises:
-        InputError: timm has no such network or cannot build it.
+        InputError: timm has no such network or cannot build it, or the user's code fails.
     """
+    if model in _BUILDERS:
+        return _BUILDERS[model](classes)
+    if is_own(model):
+        network, _ = _own_network(model, classes, sources)
+        return network
     if not timm.is_model(model):
         raise InputError(f"timm has no network {model!r}. {_nearest_network(model)}")
     try:
-        network: nn.Module = timm.create_model(model, num_classes=classes, **_options(model))
+        network = timm.create_model(model, num_classes=classes, **_options(model))
+        if image_size and model not in LAYERS and _is_for_another_size(network, image_size):
+            network = timm.create_model(model, num_classes=classes, img_size=image_size)
     except Exception as error:
         raise InputError(f"timm cannot build {model} for {classes} classes: {first_line(error)}") from error
     return network
+
+
+def _is_for_another_size(network: nn.Module, image_size: int) -> bool:
+    """Whether a network is made for images of one size, as vision transformers are, and not of this."""
+    told = getattr(network, "pretrained_cfg", {})
+    return bool(told.get("fixed_input_size")) and told["input_size"][-1] != image_size
+
+
+def _own_network(model: str, classes: int, sources: tuple[str, ...]) -> tuple[nn.Module, tuple[str, ...]]:
+    """A user's network for so many classes, and the layers that their function lists with it, if it does."""
+    made = loaded(model, sources)
+    try:
+        made = made(classes)
+    except Exception as error:
+        raise InputError(f"{name_of(model)} cannot be built for {classes} classes: {first_line(error)}") from error
+    network, layers = made if isinstance(made, tuple) and len(made) == 2 else (made, ())
+    if not isinstance(network, nn.Module) or not all(isinstance(layer, str) for layer in layers):
+        raise InputError(
+            f"{name_of(model)} must return a torch.nn.Module, or one with a list of its layers, each a text "
+            f"'name=module module', not {type(made).__name__}."
+        )
+    return network, tuple(layers)
+
+
+def own_layers(model: str, sources: tuple[str, ...]) -> tuple[str, ...]:
+    """The layers that a user's function lists for its network; none for other networks, or if it lists none."""
+    return _own_network(model, 2, sources)[1] if is_own(model) else ()
 
 
 def _nearest_network(model: str) -> str:
@@ -211,7 +248,14 @@ _BUILDERS: dict[str, Callable[[int], nn.Module]] = {"resnet50_slim": _resnet50_s
 
 
 def described_network(
-    model: str, classes: int, network: Sequence[Layer], *, head: str, temperature: float
+    model: str,
+    classes: int,
+    network: Sequence[Layer],
+    *,
+    head: str,
+    temperature: float,
+    image_size: int,
+    sources: tuple[str, ...],
 ) -> dict[str, Any]:
     """How to build a network with timm and torch alone, as plain values; the arguments are those of `build_layers`."""
     slim = model in _BUILDERS
@@ -219,6 +263,10 @@ def described_network(
     timm_maker = {"made_by": "timm.create_model", "arguments": {"model_name": model, **_options(model)}}
     described: dict[str, Any] = maker if slim else timm_maker
     described["arguments"]["num_classes"] = classes
+    if is_own(model):
+        described = {"made_by": name_of(model), "source": source_of(model, sources), "arguments": [classes]}
+    elif not slim and model not in LAYERS and _is_for_another_size(timm.create_model(model), image_size):
+        described["arguments"]["img_size"] = image_size
     described["replaced_by_conv2d"] = {"conv1": _SLIM_STEM} if slim else {}
     described["layers"] = [{"name": layer.name, "modules": list(layer.modules)} for layer in network]
     described["head"] = {"module": classifier_name(network), "kind": head}
@@ -249,6 +297,24 @@ def _check_list(model: str, network: nn.Module, layers: Sequence[Layer]) -> None
     last = classifier_name(layers)
     if not isinstance(dict(network.named_modules()).get(last), nn.Linear):
         raise InputError(f"The last module of {model}'s layer list, {last}, is no linear classifier.")
+
+
+def randomize(state: Mapping[str, Tensor], generator: torch.Generator) -> None:
+    """Gives every value of a network a size at which it matters.
+
+    BatchNorm's weights are of either sign: with positive ones it could change places with a maximum.
+    """
+    with torch.no_grad():
+        for key, value in state.items():
+            if not value.is_floating_point():
+                continue
+            noise = torch.randn(value.shape, generator=generator)
+            if key.endswith("running_var"):
+                value.copy_(noise.exp())
+            elif value.ndim > 1:
+                value.copy_(noise / value[0].numel() ** 0.5)
+            else:
+                value.copy_(noise)
 
 
 def load_initial_weights(layers: Layers, network: Sequence[Layer], file: Path | None, digest: str) -> None:

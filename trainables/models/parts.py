@@ -60,15 +60,16 @@ def _first_token(tokens: Tensor) -> Tensor:
 
 
 def _mean_token(tokens: Tensor) -> Tensor:
-    return tokens.mean(1)
+    return tokens.flatten(1, -2).mean(1)
 
 
-_STEPS = {
+STEPS: dict[str, Callable[[Tensor], Tensor]] = {
     CHANNELS_LAST: _channels_last,
     CHANNELS_FIRST: _channels_first,
+    MEAN_TOKEN: _mean_token,  # Before the first: of a single token, which is both, the mean is meant.
     FIRST_TOKEN: _first_token,
-    MEAN_TOKEN: _mean_token,
 }
+"""What a network does between its modules without a parameter."""
 
 
 def part_of(network: nn.Module, name: str) -> nn.Module:
@@ -78,8 +79,8 @@ def part_of(network: nn.Module, name: str) -> nn.Module:
         AttributeError: the network has no such module or parameter.
         ValueError: no step has this name.
     """
-    if name in _STEPS:
-        return Between(_STEPS[name])
+    if name in STEPS:
+        return Between(STEPS[name])
     for prefix, kind in ((ADD, Added), (PREPEND, Prepended)):
         if name.startswith(prefix):
             return kind(network.get_parameter(name.removeprefix(prefix)))

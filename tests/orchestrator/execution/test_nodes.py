@@ -95,11 +95,11 @@ class NodeLoser(Told):
             self._nodes.add_node(num_cpus=2, num_gpus=1)
 
 
-def test_two_workers_on_two_nodes_train_one_cohort_and_outlive_a_node(
+def test_as_many_workers_as_there_is_room_for_train_one_cohort_and_outlive_a_node(
     nodes: Nodes, joined: Cluster, base_spec: TrainingSpec, tmp_path: Path
 ) -> None:
     store, watcher = Store(tmp_path / "store").create(), NodeLoser(nodes)
-    spec = replace(base_spec, epochs=4, workers=2)
+    spec = replace(base_spec, epochs=4, workers=4, fewest_workers=2)
     task = Task(spec.title, (spec,), frozenset(), 1.0)
     outcome = run_plan([task], store, joined, [watcher], pauses=(1.0, 1.0, 1.0))
     assert outcome.done == [task], outcome.failed

@@ -12,7 +12,7 @@ import torch
 
 from trainables import loop
 from trainables.distributed import DistributedContext
-from trainables.input.data import ImageSet
+from trainables.input.data import BatchPart, ImageSet
 from trainables.input.prefetch import Inputs, one_ahead
 from trainables.loop import Cohort, Trained, train_cohort
 from trainables.spec import TrainingSpec
@@ -88,7 +88,7 @@ def test_a_thread_that_works_ahead_changes_no_bit(
     threads: list[str] = []
     inputs_of = Cohort._inputs
 
-    def noted(self: Cohort, epoch: int, batch: torch.Tensor) -> Inputs:
+    def noted(self: Cohort, epoch: int, batch: BatchPart) -> Inputs:
         threads.append(threading.current_thread().name)
         return inputs_of(self, epoch, batch)
 
@@ -155,7 +155,7 @@ def test_no_step_on_a_gpu_makes_the_host_wait(base_spec: TrainingSpec, train_ima
     members = [replace(base, source=base, frozen_layers=depth) for depth in (8, 17)]
     cohort = Cohort(members, train_images, train_images, None, DistributedContext(device=cuda), {})
     cohort.train_epoch(1)
-    batch = cohort._inputs(2, torch.arange(16))
+    batch = cohort._inputs(2, BatchPart(torch.arange(16), torch.arange(16)))
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:

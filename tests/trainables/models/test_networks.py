@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import timm
 import torch
+from click.testing import CliRunner
 from safetensors.torch import save_file
 
 from datagen.core.errors import InputError
 from datagen.core.files import file_sha256
+from datagen.core.settings import parsed
+from trainables.models.__main__ import main
+from trainables.models.automatic import automatic_layers
 from trainables.models.layers import LAYERS, Layer, classifier_name, layers_of_network
 from trainables.models.networks import (
     CosineClassifier,
@@ -166,9 +168,14 @@ def test_the_loss_floor_for_100_classes_is_the_papers() -> None:
 
 
 def test_the_layer_table_lists_every_layer() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "trainables.models", "tiny_vit_5m_224"], capture_output=True, text=True, check=True
-    )
-    lines = [line for line in done.stdout.splitlines() if line.strip()[:1].isdigit()]
+    done = CliRunner().invoke(main, ["tiny_vit_5m_224"])
+    assert done.exit_code == 0
+    lines = [line for line in done.output.splitlines() if line.strip()[:1].isdigit()]
     assert len(lines) == 18
-    assert re.search(r"17 +head\.norm +head\.global_pool, head\.norm +640", done.stdout)
+    assert re.search(r"17 +head\.norm +head\.global_pool, head\.norm +640", done.output)
+
+
+def test_the_printed_list_can_be_given_back(tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["resnet18", "--image-size", "32", "--setting"])
+    assert done.output.startswith("stem=conv1 bn1 act1 maxpool;layer1.0=layer1.0;")
+    assert parsed(tuple[str, ...], done.output.strip()) == automatic_layers("resnet18", 32)
