@@ -14,14 +14,14 @@ Cost: 12 trainings, 2 of them the bases of every study. Multi-crop shows 1 + 8 c
 
 from experiments.claims.papers import AUGMENTATION
 from orchestrator.study import Figure, Study
-from trainables.spec import AUGMENTATIONS
+from trainables.spec import PAPERS_AUGMENTATIONS
 
 STUDY = Study(
     name="augmentation",
     question="Does augmentation close the gap between synthetic and real training images?",
-    axes={"direction": ("real", "synthetic"), "augmentation": AUGMENTATIONS},
+    axes={"direction": ("real", "synthetic"), "augmentation": PAPERS_AUGMENTATIONS},
     figure=Figure("bars", axis="augmentation", baselines=False),
     published="augmentation",
-    variants={(("augmentation", view),): view for view in AUGMENTATIONS},
+    variants={(("augmentation", view),): view for view in PAPERS_AUGMENTATIONS},
     claims=AUGMENTATION,
 )

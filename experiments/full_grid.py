@@ -13,7 +13,7 @@ is shared and what it costs in GPU-hours; narrow it by axes, for example
 
 from orchestrator.study import Drop, Figure, Study
 from trainables.direction import DIRECTIONS
-from trainables.spec import AUGMENTATIONS
+from trainables.spec import PAPERS_AUGMENTATIONS
 
 STUDY = Study(
     name="full_grid",
@@ -22,7 +22,7 @@ STUDY = Study(
         "direction": DIRECTIONS,
         "frozen_layers": range(1, 19),
         "fraction": [1 / 2**halvings for halvings in range(8)],
-        "augmentation": AUGMENTATIONS,
+        "augmentation": PAPERS_AUGMENTATIONS,
         "normalization": ("imagenet", "exact", "batchnorm_train"),
     },
     drop=(

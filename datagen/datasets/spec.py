@@ -269,12 +269,18 @@ class StylizedDataset(DerivedDataset):
     Each image takes one style picture, drawn from its seed; `alpha` is the share of the style's statistics.
     """
 
+    VERSION = 2
+    """2: style pictures are resized as the reference does, by Lanczos' filter; bicubic before."""
+
     content: DatasetSpec = identity(help="the set whose images are stylized")
     network: str = identity(help="name of encoder and decoder")
     network_digest: str = identity(help="sha256 over their files")
     styles: str = identity(help="name of the style pictures")
     styles_digest: str = identity(help="sha256 over them")
     alpha: float = identity(1.0, minimum=0, maximum=1)
+    style_size: int = identity(
+        0, minimum=0, maximum=4096, help="side of the square of a style picture, pixels; 0: the images' longer side"
+    )
     precision: str = identity(
         "float32", choices=("float32", "bfloat16", "float16"), help="of the networks; statistics are float32"
     )

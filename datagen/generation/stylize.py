@@ -1,8 +1,8 @@
 """Stylized data sets: another set's images in the style of pictures, by AdaIN, as Stylized-ImageNet was made.
 
 As there (Geirhos et al., 2019): each content is made smaller until it covers 256/224 of the wanted size and its middle
-is taken; of each style picture the middle square is taken at the wanted size, and pictures smaller than that are left
-out; colors come from the style; each image takes one style picture, drawn from its own seed.
+is taken; of each style picture the middle square is taken at the wanted size (`style_size`), and pictures smaller than
+that are left out; colors come from the style; each image takes one style picture, drawn from its own seed.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class StyleLibrary:
         image = rgb_picture(data, enough=2 * self._side)
         if min(image.size) < self._side:
             raise CorruptError(f"only {image.width} x {image.height} pixels")
-        return np.asarray(ImageOps.fit(image, (self._side, self._side), Image.Resampling.BICUBIC))
+        return np.asarray(ImageOps.fit(image, (self._side, self._side), Image.Resampling.LANCZOS))
 
     def _is_usable(self, name: str) -> bool:
         if name not in self._usable and name not in self.unusable:
@@ -158,7 +158,7 @@ class StyleGenerator:
             )
         self._network = network.to(self._device, self._dtype).to(memory_format=torch.channels_last)
         self._batch = CPU_BATCH if self._device.type == "cpu" else spec.images_at_once
-        self.styles = StyleLibrary(spec.styles_folder, max(spec.width, spec.height))
+        self.styles = StyleLibrary(spec.styles_folder, spec.style_size or max(spec.width, spec.height))
         self._source = SourceRows(source_folder)
         self._statistics: OrderedDict[str, Statistics] = OrderedDict()
         # Pictures are decoded and encoded while the device is at work.

@@ -33,6 +33,7 @@ SCALE = Scale(
         "epochs": 100,
         "warmup_epochs": 10,
         "batch_size": 256,
+        "fraction_sampling": "random",
         "learning_rate": 0.1,
         "precision": "float16",
     },

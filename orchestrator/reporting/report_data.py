@@ -19,6 +19,7 @@ from orchestrator.claims.statistics import LAST_EPOCHS, SIGNIFICANCE, interval_n
 from orchestrator.planning.plan import Plan
 from orchestrator.reporting.formatting import varied_settings
 from orchestrator.reporting.tables import (
+    BATCH_MEANS,
     DEVIATION_RULE,
     last_epochs_words,
     point_name,
@@ -198,11 +199,12 @@ def _notes(plan: Plan, points: pd.DataFrame, seeds: int, last_epochs: str) -> li
         ]
     if len(spread):
         notes.append(
-            f"The papers' ± is the standard deviation over the last {LAST_EPOCHS} epochs of one run; here, over "
-            f"{last_epochs}, it is {spread.median():.1f} points in the median. It says nothing about seeds."
+            f"The papers' ± is the standard deviation over the last {LAST_EPOCHS} epochs of one run; here, that of a "
+            f"population over {last_epochs}, it is {spread.median():.1f} points in the median. It says nothing about "
+            "seeds."
         )
     if "published_top1" in points:
-        notes.append(DEVIATION_RULE)
+        notes += [DEVIATION_RULE, BATCH_MEANS]
     if plan.study.figure.kind == "effects":
         notes.append(
             "The figure's values are means over those settings at which every value of the axis was measured; a value "

@@ -34,6 +34,11 @@ DEVIATION_RULE = (
     f"is more than {RERUN_POINTS:g} points away (the papers report that re-runs fluctuate by less than 1 point each)."
 )
 
+BATCH_MEANS = (
+    "Published accuracies are means over batches, of which t-ReX counts a small last one in full: up to 0.2 points "
+    "from these, which count every image once."
+)
+
 
 def finished_models(plan: Plan, store: Store) -> dict[str, StoredModel]:
     """The published trainings among a plan's trials, by fingerprint."""

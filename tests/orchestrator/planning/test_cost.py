@@ -29,7 +29,7 @@ def of_sweep(scale: Scale, choices: dict[str, object]) -> float:
     ("recipe", "scale", "choices", "hours"),
     [
         ("imagenet100_sd14", "imagenet100", {}, 130_000 * 100 / 130 / 3600),
-        ("imagenet100_sd21", "imagenet100", {"generator": "untuned"}, 130_000 * 100 / 43 / 3600),
+        ("imagenet100_sd21", "imagenet100", {"generator": "untuned"}, 130_000 * 100 / 130 / 3600),
         ("imagenet100_unclip", "imagenet100", {"generator": "oracle"}, 126_689 * 40 / 43 / 3600),
         ("imagenet100_stylized", "imagenet100", {"kind": "real", "stylized": True}, 126_689 / 50 / 3600),
         ("oxford_pets_sdxl", "oxford_pets", {}, 9_805 * 6 / 9 / 3600),
