@@ -211,7 +211,9 @@ def _report(run: StudyRun, tracker: Tracker | None) -> None:
     report = write_report(run.plan, run.store, run.models, run.command or "orchestrator.run")
     if tracker is not None:
         published = finished_models(run.plan, run.store)
-        tracker.record_results(published, report.files, report.verdict, _is_complete(run), report.points)
+        tracker.record_results(
+            published, report.files, report.verdict, _is_complete(run), report.points, report.evaluated
+        )
     show_report(report, run.console)
     _show_failures(run)
     _show_places(run, report)

@@ -21,9 +21,11 @@ from datagen.datasets.spec import (
     RealDataset,
     StylizedDataset,
 )
-from datagen.datasets.virtual import MixedDataset, SubsetDataset, UnionDataset, is_known
+from datagen.datasets.transformations import is_transformation
+from datagen.datasets.virtual import MixedDataset, SubsetDataset, TransformedDataset, UnionDataset, is_known
 from datagen.recipes.recipe import DiffusionRecipe, ImportedRecipe, StyleRecipe
 from datagen.recipes.settings import IMPORTED, TEXT_TO_IMAGE, named_classes, settings_of_method
+from orchestrator.evaluation_sets import checked_evaluations, imported_evaluation
 from orchestrator.papers import checked_data_set
 from orchestrator.recipes import training_recipe
 from orchestrator.settings import (
@@ -42,6 +44,9 @@ from trainables.spec import TrainingSpec
 TRANSFER_ONLY = ("frozen_layers", "fraction")
 """Settings of a transfer that its base does not share: a base has nothing frozen and sees all its images."""
 SPLITS = ("train", "validation")
+DATASET_SEED = "dataset_seed"
+HELD_OUT_SEED = 2**31 - 1
+"""Of synthetic images to evaluate on: no seed of a study's comes near."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,7 @@ class Scale:
         published: the data set's name in the papers' tables, if it is one of theirs.
         generation: settings of all generated sets; they replace the generators' own.
         chosen: settings that were given with the command; they replace a recipe's.
+        evaluations: further sets that every training is evaluated on, by their words (`evaluation_sets`).
         classes_from_images: whether classes, and the scale's name, are those of the imported images, once they are
             there.
 
@@ -130,6 +136,7 @@ class Scale:
     published: str | None = None
     generation: Mapping[str, Any] = field(default_factory=dict)
     chosen: Mapping[str, Any] = field(default_factory=dict)
+    evaluations: tuple[str, ...] = ()
     classes_from_images: bool = False
     _made: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -267,6 +274,36 @@ class Scale:
         made: DatasetSpec = self._made[key]
         return made
 
+    def evaluation_sets(self) -> list[tuple[DatasetSpec, tuple[int, ...]]]:
+        """The sets of `evaluations`, with the label of each of their classes here, where theirs differ.
+
+        "noise:3" and the like are the validation images, changed; "synthetic" new images of the default generator;
+        anything else is a folder, or the name under which one was imported.
+
+        Raises:
+            InputError: there is no such set, or it shares no class with the scale.
+        """
+        if "evaluations" not in self._made:
+            self._made["evaluations"] = [self._evaluation_set(word) for word in self.evaluations]
+        found: list[tuple[DatasetSpec, tuple[int, ...]]] = self._made["evaluations"]
+        return found
+
+    def _evaluation_set(self, word: str) -> tuple[DatasetSpec, tuple[int, ...]]:
+        validation = self.dataset("validation")
+        if word == "validation":
+            return validation, ()
+        if word == SYNTHETIC:
+            default = self.generators[DEFAULT_GENERATOR]
+            if isinstance(default, ImportedRecipe) or default.method != TEXT_TO_IMAGE:
+                raise InputError("evaluations=synthetic needs a generator that draws from prompts. Name a folder.")
+            count = max(1, validation.images // len(self.classes))
+            made = self.dataset(SYNTHETIC, {DATASET_SEED: HELD_OUT_SEED, "images_per_class": count})
+            return replace(made, name="synthetic", label="held out"), ()
+        if is_transformation(word):
+            names = validation.class_names
+            return TransformedDataset(name=word, class_names=names, whole=validation, transformation=word), ()
+        return imported_evaluation(word, self.classes)
+
     def training(
         self, point: Mapping[str, Any], seed: int, transfer_only: Collection[str] = TRANSFER_ONLY
     ) -> TrainingSpec:
@@ -327,6 +364,10 @@ class Scale:
                 return UnionDataset(name=UNION, **both)
             share = choices.get("real_share", 0.5)
             return MixedDataset(name=MIXED, **both, share=share, label=percent_words(share))
+        if "transform" in choices:
+            whole = self.dataset(kind, {key: value for key, value in choices.items() if key != "transform"})
+            made = {"whole": whole, "transformation": choices["transform"], "label": choices["transform"]}
+            return TransformedDataset(name=kind, class_names=whole.class_names, **made)
         if "per_class" in choices:
             whole = self.dataset(kind, {key: value for key, value in choices.items() if key != "per_class"})
             count, names = choices["per_class"], whole.class_names
@@ -415,4 +456,5 @@ _PARTS: Mapping[str, Callable[[Any], Any]] = {
     "recipe": TRAINING.checked,
     "generation": GENERATION.checked,
     "chosen": TRAINING.checked,
+    "evaluations": checked_evaluations,
 }

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from datagen.core.identity import Allowed
 from datagen.core.settings import Setting, Settings, settings_of
+from datagen.datasets.transformations import transformation
 from datagen.recipes.settings import GENERATION as GENERATION
 from trainables.direction import Direction
 from trainables.spec import TrainingSpec
@@ -20,7 +21,7 @@ START = "start"
 RECIPE = "recipe"
 """Key of a point: the name of a recipe, whose settings replace the scale's."""
 STARTS = ("random", "pretrained")
-DATA_CHOICES = ("generator", "stylized", "real_share", "per_class")
+DATA_CHOICES = ("generator", "stylized", "real_share", "per_class", "transform")
 """Keys of a point that say which data sets are meant, beside the settings of generated ones."""
 _FILLED_IN = {"train", "validation", "source", "seed", "label", "initial_weights", "initial_weights_file"}
 """Fields of a training that the scale and the grid fill in."""
@@ -49,6 +50,12 @@ CHOICES = Settings(
             Setting("stylized", bool, help="training images in the style of paintings"),
             Setting("real_share", float, Allowed(minimum=0, maximum=1), "of the images of a mixed training set"),
             Setting("per_class", int, Allowed(minimum=1), "images of each class, of each kind of training images"),
+            Setting(
+                "transform",
+                str,
+                help="what is done to all training images: noise:3, low_pass:2, jpeg:1, grey and the like",
+                meaning=transformation,
+            ),
             Setting(RECIPE, str, help="settings of training under one name: one of experiments/recipes, or a path"),
             Setting(START, str, Allowed(choices=STARTS), "pretrained: from the scale's weights of other data"),
         )

@@ -35,18 +35,23 @@ MAY_IMPORT: dict[str, set[str]] = {
     "trainables/augmentations/operators": {"trainables/input", "trainables/spec"},
     "trainables/augmentations": {"trainables/augmentations/operators", "trainables/input", "trainables/spec"},
     "trainables/memory": {"*"},
+    "trainables/evaluation": {"*"},
     "orchestrator/papers": set(),
     "orchestrator/settings": set(),
     "orchestrator/axes": {"orchestrator/settings"},
     "orchestrator/search_space": {"orchestrator/axes", "orchestrator/settings"},
     "orchestrator/recipes": {"orchestrator/settings"},
-    "orchestrator/scale": {"orchestrator/papers", "orchestrator/recipes", "orchestrator/settings"},
+    "orchestrator/evaluation_sets": set(),
+    "orchestrator/scale": {
+        *("orchestrator/papers", "orchestrator/recipes", "orchestrator/settings", "orchestrator/evaluation_sets"),
+    },
     "orchestrator/claims": set(),
     "orchestrator/study": {
         *("orchestrator/axes", "orchestrator/claims", "orchestrator/papers", "orchestrator/scale"),
         *("orchestrator/search_space", "orchestrator/settings"),
     },
-    "orchestrator/storage": set(),
+    "orchestrator/evaluation": set(),
+    "orchestrator/storage": {"orchestrator/evaluation"},
     "orchestrator/planning": {
         *("orchestrator/axes", "orchestrator/settings"),
         *("orchestrator/scale", "orchestrator/study", "orchestrator/storage"),
@@ -59,7 +64,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "orchestrator/reporting": {
         *("orchestrator/scale", "orchestrator/study", "orchestrator/claims", "orchestrator/planning"),
-        *("orchestrator/settings", "orchestrator/storage"),
+        *("orchestrator/settings", "orchestrator/storage", "orchestrator/evaluation"),
     },
     "orchestrator/tracking": {
         *("orchestrator/scale", "orchestrator/study", "orchestrator/planning", "orchestrator/storage"),

@@ -11,7 +11,7 @@ import logging
 import math
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +19,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from trainables.augmentations.apply import Augmenter, evaluation_images
+from trainables.augmentations.apply import Augmenter
 from trainables.augmentations.batch_mixing import BatchMixing
 from trainables.checkpoint import CohortCheckpoint
 from trainables.distributed import DistributedContext
-from trainables.evaluation_record import evaluation_batches, evaluation_order_seed
+from trainables.evaluation.evaluation_set import EvaluationSet, evaluates_by_batch, in_halves
 from trainables.features import KeptFeatures, may_keep
 from trainables.input.data import (
-    EVALUATION_BATCH,
     BatchPart,
     ImageSet,
     epoch_batches,
@@ -35,7 +34,7 @@ from trainables.input.data import (
     steps_per_epoch,
 )
 from trainables.input.pixel_statistics import IMAGENET, PixelStatistics, statistics_of
-from trainables.input.prefetch import Inputs, Item, one_ahead, to_device
+from trainables.input.prefetch import Inputs, one_ahead, to_device
 from trainables.memory.budget import MemoryMeter
 from trainables.memory.probe import ensure_fits
 from trainables.models.compilation import compile_layers, uncompiled
@@ -51,7 +50,8 @@ class Trained:
     """The result of one training: the whole network's state under timm's names, and its metrics by epoch.
 
     `normalization` is that of the training images, `evaluation_normalization` of the validation images; `history` has
-    the rows of `EpochReport.trials`.
+    the rows of `EpochReport.trials`. `logits` are those of the validation images in their order, less each image's
+    largest, [n, classes] float16, after the last epoch; None of a training that failed.
     """
 
     spec: TrainingSpec
@@ -60,6 +60,7 @@ class Trained:
     normalization: PixelStatistics
     evaluation_normalization: PixelStatistics
     failure: str | None = None
+    logits: Tensor | None = None
 
 
 def train_cohort(
@@ -146,7 +147,7 @@ class Cohort:
         self.trunk = _build_trunk(members, source, context)
         wrap = functools.partial(_replica, context=context, synchronized=self.spec.sync_batchnorm)
         self.branches = [Branch(member, wrap, context.device) for member in members]
-        self._train, self._validation = train, validation
+        self._train = train
         self._positions = fraction_subset(
             train.labels, self.spec.fraction, self.spec.seed, balanced=self.spec.fraction_sampling == "balanced"
         )
@@ -164,6 +165,10 @@ class Cohort:
         self._features = KeptFeatures(len(train)) if may_keep(self.spec) else None
         on_gpu = context.device.type == "cuda"
         self._prefetches = on_gpu if self.spec.prefetch == "auto" else self.spec.prefetch == "on"
+        self._evaluated = EvaluationSet(
+            self.spec, validation, self._validation_statistics, context, prefetches=self._prefetches
+        )
+        self._logits: dict[str, Tensor] = {}
         self._timings: dict[str, float] = {}
 
     @property
@@ -177,7 +182,9 @@ class Cohort:
         batches = epoch_batches(self._positions, self.spec.batch_size, self.spec.seed, epoch)
         parts = parts_of(batches, self.spec.accumulate, self.context.size)
         step = 0
-        for inputs in self._in_turn(functools.partial(self._inputs, epoch), parts):
+        inputs_of = functools.partial(self._inputs, epoch)
+        ready = one_ahead(inputs_of, parts, self.context.device) if self._prefetches else map(inputs_of, parts)
+        for inputs in ready:
             self.timers.lap("data" if self._prefetches else "views")
             if self._mixing:
                 # Not ahead in a thread: torchvision draws from torch's own generator.
@@ -189,10 +196,6 @@ class Cohort:
                 with self._its_own_failure(branch, epoch):
                     branch.step(cut, inputs.labels, rates[step], self.timers, inputs.weight, inputs.completes)
             step += inputs.completes
-
-    def _in_turn(self, function: Callable[[Item], Inputs], batches: Iterable[Item]) -> Iterator[Inputs]:
-        """The inputs of each batch, one ahead of its use or just in time."""
-        return one_ahead(function, batches, self.context.device) if self._prefetches else map(function, batches)
 
     def _inputs(self, epoch: int, part: BatchPart) -> Inputs:
         """This worker's share of a part of a batch of training images, augmented as in an epoch."""
@@ -242,15 +245,22 @@ class Cohort:
         if not self.spec.sync_batchnorm:
             for module in modules:
                 self.context.align(module)
-        by_batch = self._evaluates_by_batch(epoch)
+        by_batch = evaluates_by_batch(self.spec, epoch)
         drifting = self.spec.batchnorm_evaluation_statistics == "drifting"
+        positions: list[Tensor] = []
+        kept: list[list[Tensor]] = [[] for _ in running]
         with uncompiled(self.spec.compile), evaluation_mode(modules, by_batch=by_batch, drifting=drifting):
-            batches = self._batches_by_statistics() if by_batch else self._evaluation_batches()
-            for inputs in self._in_turn(self._evaluation_inputs, batches):
+            for inputs in self._evaluated.inputs(by_batch=by_batch):
+                positions.append(inputs.positions)
                 with torch.inference_mode():
                     activations = self.trunk(inputs.crops[0], training=False)
-                    for branch, accuracy in zip(running, accuracies, strict=True):
-                        accuracy.update(branch.logits(activations[branch.spec.frozen_layers]), inputs.labels)
+                    for branch, accuracy, own in zip(running, accuracies, kept, strict=True):
+                        logits = branch.logits(activations[branch.spec.frozen_layers])
+                        accuracy.update(logits, inputs.labels)
+                        own += [in_halves(logits)] if epoch == self.spec.epochs else []
+        if epoch == self.spec.epochs:
+            for branch, own in zip(running, kept, strict=True):
+                self._logits[branch.spec.fingerprint] = self._evaluated.whole(positions, own)
         measured = [accuracy.compute(self.context) for accuracy in accuracies]
         self.timers.lap("evaluation")
         seconds = time.perf_counter() - started
@@ -266,33 +276,6 @@ class Cohort:
             parts = {f"seconds_{part}": spent * share for part, spent in timings.items()}
             branch.history[-1].update({"seconds": seconds * share, **parts})
         self._timings = timings
-
-    def _evaluation_inputs(self, batch: Tensor) -> Inputs:
-        """A batch of validation images, resized, cropped and normalized."""
-        images = self._validation.images[batch]
-        images = evaluation_images(images, self.spec, self._validation_statistics, self.context.device)
-        labels = to_device(self._validation.labels[batch], self.context.device)
-        return Inputs(batch, labels, [to_device(images, self.context.device)])
-
-    def _evaluates_by_batch(self, epoch: int) -> bool:
-        """Whether BatchNorm takes its statistics from the evaluation batch in this epoch."""
-        always = self.spec.batchnorm_evaluation_epochs == "every"
-        return self.spec.normalization == "batchnorm_train" and (always or epoch == self.spec.epochs)
-
-    def _evaluation_batches(self) -> Sequence[Tensor]:
-        """This worker's validation images, each once."""
-        return self.context.share(torch.arange(len(self._validation))).split(EVALUATION_BATCH)
-
-    def _batches_by_statistics(self) -> Sequence[Tensor]:
-        """This worker's part of batches whose composition counts: about the training's size, all nearly alike.
-
-        A small last batch would have statistics of few images; one of a single image may have none.
-        """
-        order = self._validation.labels.argsort(stable=True)
-        if self.spec.batchnorm_evaluation_order == "shuffled":
-            generator = torch.Generator().manual_seed(evaluation_order_seed(self.spec))
-            order = torch.randperm(len(order), generator=generator)
-        return [self.context.share(batch) for batch in order.tensor_split(evaluation_batches(self.spec, len(order)))]
 
     def report(self, epoch: int) -> EpochReport:
         """Closes the epoch's account of time and tells what is known after it."""
@@ -310,7 +293,8 @@ class Cohort:
         state = self.trunk.layers.timm_state() | branch.evaluated.timm_state()
         own = {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
         statistics = self._statistics, self._validation_statistics
-        return Trained(branch.spec, own, branch.history, *statistics, branch.failure)
+        logits = None if branch.failure else self._logits.get(branch.spec.fingerprint)
+        return Trained(branch.spec, own, branch.history, *statistics, branch.failure, logits)
 
 
 class _Accuracy:

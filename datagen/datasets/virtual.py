@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datagen.core.errors import InputError
 from datagen.core.identity import identity
 from datagen.datasets.spec import NOT_IMPORTED, DatasetSpec, RealDataset
+from datagen.datasets.transformations import transformation
 
 
 class VirtualDataset(DatasetSpec):
@@ -114,4 +115,31 @@ class SubsetDataset(VirtualDataset):
     @property
     def made_from(self) -> tuple[DatasetSpec, ...]:
         """The whole set."""
+        return (self.whole,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformedDataset(VirtualDataset):
+    """All images of a set, each changed by the same operation; noise is drawn for each image.
+
+    Raises:
+        InputError: there is no such transformation.
+    """
+
+    whole: DatasetSpec = identity()
+    transformation: str = identity(help="an operation and a strength from 1 to 5, such as noise:3")
+    dataset_seed: int = identity(0, minimum=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "transformation", transformation(self.transformation))
+
+    @property
+    def images(self) -> int:
+        """As many as the set has."""
+        return self.whole.images
+
+    @property
+    def made_from(self) -> tuple[DatasetSpec, ...]:
+        """The set."""
         return (self.whole,)

@@ -25,7 +25,7 @@ from datagen.storage.object_store import Bucket, Item, each
 
 BESIDE = (STATISTICS, SUMMARY)
 """Small files of a data set that its manifest does not list."""
-SMALL = (MANIFEST, "model.json", *BESIDE)
+SMALL = (MANIFEST, "model.json", "prediction.json", *BESIDE)
 """Files that are always mirrored: by them plans and reports are made."""
 
 MANY = 200
@@ -49,7 +49,7 @@ class Mirror:
 
     def refresh(self) -> None:
         """Brings all small files up to date, and forgets artifacts that somebody has removed from the object store."""
-        found = {item.key: item for part in ("models/", "datasets/") for item in self.bucket.list(part)}
+        found = {item.key: item for part in ("models/", "datasets/", "predictions/") for item in self.bucket.list(part)}
         self._sizes = {key: item.size for key, item in found.items()}
         for manifest in self.root.glob(f"*/*/{MANIFEST}"):
             if self._name(manifest) not in found:

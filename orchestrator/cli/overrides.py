@@ -22,8 +22,10 @@ from trainables.input.mixing_pictures import digest_of
 FOLDERS = {"images": "images", "pipeline": "generator", "synthetic": "synthetic"}
 """Keys that point a scale to where its real images, its generator's pipeline, or synthetic images that exist are."""
 MIXING_PICTURES = "mixing_pictures"
-_ONLY_IN_FILES = {"layers", "mixing_folder", MIXING_PICTURES}
-_FOLDER_SETTINGS = {key: Setting(key, Path) for key in (*FOLDERS, MIXING_PICTURES)}
+EVALUATIONS = "evaluations"
+"""Key of further sets that every training is evaluated on."""
+_ONLY_IN_FILES = {"mixing_folder", "own_sources", MIXING_PICTURES}
+_FOLDER_SETTINGS = {key: Setting(key, Path) for key in (*FOLDERS, MIXING_PICTURES, EVALUATIONS)}
 OPTIONS = (
     *("seeds", "vary", "scale", "plan", "status", "logs", "only", "force", "fail_fast", "address", "dashboard"),
     *("gpus_per_worker", "cpus_per_worker", "store", "repair", "stall_minutes"),
@@ -55,6 +57,9 @@ def apply_overrides(study: Study, scale: Scale, assignments: Sequence[str]) -> t
         key, text = split_assignment(assignment)
         if key in FOLDERS:
             scale = scale.with_folders(**{FOLDERS[key]: Path(text).absolute()})
+            continue
+        if key == EVALUATIONS:
+            scale = replace(scale, evaluations=tuple(word.strip() for word in text.split(",") if word.strip()))
             continue
         if key == MIXING_PICTURES:
             training |= _mixing_pictures(Path(text).absolute())

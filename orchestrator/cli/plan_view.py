@@ -13,6 +13,7 @@ from orchestrator.cli.progress import duration
 from orchestrator.planning.catalog import load_study, scale_names, study_names
 from orchestrator.planning.plan import Plan, Spec, stored_needs
 from orchestrator.recipes import recipe_names
+from trainables.evaluation.prediction_spec import PredictionSpec
 from trainables.spec import TrainingSpec
 
 SHOWN = 60
@@ -59,12 +60,18 @@ def plan_document(plan: Plan) -> dict[str, Any]:
 
 def _artifact(plan: Plan, spec: Spec) -> dict[str, Any]:
     return {
-        "kind": "model" if isinstance(spec, TrainingSpec) else "dataset",
-        "title": spec.title if isinstance(spec, TrainingSpec) else _dataset_title(spec),
+        "kind": _kind(spec),
+        "title": _dataset_title(spec) if isinstance(spec, DatasetSpec) else spec.title,
         "fingerprint": spec.fingerprint,
         "action": _action(plan, spec),
         "needs": [needed.fingerprint for needed in stored_needs(spec)],
     }
+
+
+def _kind(spec: Spec) -> str:
+    if isinstance(spec, PredictionSpec):
+        return "predictions"
+    return "model" if isinstance(spec, TrainingSpec) else "dataset"
 
 
 def _dataset_title(spec: DatasetSpec) -> str:
@@ -83,14 +90,17 @@ def show_plan(plan: Plan, slots: int, console: Console) -> None:
     table = Table(box=None, pad_edge=False)
     for heading in ("artifact", "action", "fingerprint"):
         table.add_column(heading)
-    for spec in plan.artifacts[:SHOWN]:
+    listed = [spec for spec in plan.artifacts if not isinstance(spec, PredictionSpec)]
+    for spec in listed[:SHOWN]:
         title = f"data set, {_dataset_title(spec)}" if isinstance(spec, DatasetSpec) else f"trial {spec.title}"
         if isinstance(spec, TrainingSpec) and spec.fingerprint not in trials:
             title = f"base {spec.title}"
         table.add_row(title, _action(plan, spec), spec.fingerprint[:12])
+    for row in _prediction_rows(plan):
+        table.add_row(*row)
     console.print(table)
-    if len(plan.artifacts) > SHOWN:
-        console.print(f"... and {len(plan.artifacts) - SHOWN} more; --plan json has them all.")
+    if len(listed) > SHOWN:
+        console.print(f"... and {len(listed) - SHOWN} more; --plan json has them all.")
     console.print(f"\n{plan}")
     if plan.study.search is not None:
         tried = plan.study.search.trials - plan.to_search
@@ -106,6 +116,21 @@ def show_plan(plan: Plan, slots: int, console: Console) -> None:
         console.print(f"Missing: {sentence}", style="yellow")
     if plan.missing():
         console.print(_cost(plan, slots))
+
+
+def _prediction_rows(plan: Plan) -> list[tuple[str, str, str]]:
+    """A row for each set that is evaluated on: of how many trainings, and how much they take."""
+    sets: dict[str, list[PredictionSpec]] = {}
+    for spec in plan.artifacts:
+        if isinstance(spec, PredictionSpec):
+            sets.setdefault(spec.images.title, []).append(spec)
+    rows = []
+    for title, specs in sets.items():
+        missing = sum(spec.fingerprint not in plan.existing for spec in specs)
+        size = 2 * specs[0].images.images * len(specs[0].training.train.class_names) / 1e6
+        action = f"run {missing}" if missing else "reuse"
+        rows.append((f"predictions of {len(specs)} trainings on {title}, {size:.2g} MB each", action, ""))
+    return rows
 
 
 def _cost(plan: Plan, slots: int) -> str:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from datagen.core.errors import InputError
 from datagen.core.identity import fingerprint_of
-from datagen.datasets.shards import damaged_files, read_manifest
-from datagen.datasets.spec import DatasetSpec
-from datagen.datasets.virtual import MixedDataset, SubsetDataset, VirtualDataset
+from datagen.datasets.virtual import VirtualDataset
 from datagen.storage.store import Unfinished
 from orchestrator.execution.usage import MEASURED, TOTALS, Meter, add_up, with_usage
 from orchestrator.planning.plan import stored_needs
+from orchestrator.storage.images import folder_of, images_of
+from orchestrator.storage.predictions import publish_predictions
 from orchestrator.storage.store import Store
+from trainables.evaluation.prediction_spec import PredictionSpec
 from trainables.report import EpochReport
 from trainables.spec import TrainingSpec
 
@@ -50,7 +50,7 @@ def train_and_publish(
 
     from trainables.checkpoint import CohortCheckpoint
     from trainables.distributed import DistributedContext
-    from trainables.evaluation_record import evaluation_record
+    from trainables.evaluation.record import evaluation_record
     from trainables.loop import train_cohort
     from trainables.memory.budget import meter_of
     from trainables.models.networks import timm_checkpoint
@@ -68,22 +68,27 @@ def train_and_publish(
         if reason := store.read_model(spec.source).failure:
             raise InputError(f"Its base, {spec.source.title}, failed: {reason}.")
         source = load_file(folder / "weights.safetensors")
+    sets = {"train": spec.train, "validation": spec.validation}
     with store.unfinished(spec.cohort) as work:
         checkpoint = CohortCheckpoint(work.folder)
         with _measured(members, store, work, context, report, gpu_share) as (measured, usage):
             results = train_cohort(
                 members,
-                _images(store, spec.train),
-                _images(store, spec.validation),
+                images_of(store, spec.train),
+                images_of(store, spec.validation),
                 source,
                 context=context,
-                folders=_folders(store, spec),
+                folders={kind: found for kind, part in sets.items() if (found := folder_of(store, part))},
                 checkpoint=checkpoint,
                 report=measured,
                 meter=meter_of(context.device, gpu_share),
             )
         if context.rank == 0:
+            labels = images_of(store, spec.validation).labels.numpy()
             for result in results:
+                if result.logits is not None and not isinstance(spec.validation, VirtualDataset):
+                    told = PredictionSpec(training=result.spec, images=spec.validation)
+                    publish_predictions(store, told, result.logits.numpy(), labels)
                 store.publish_model(
                     result.spec,
                     result.history,
@@ -129,40 +134,3 @@ def _measured(
         yield measured, usage
     finally:
         meter.close()
-
-
-def _images(store: Store, spec: DatasetSpec) -> Any:
-    if not isinstance(spec, VirtualDataset):
-        return _decoded(store.folder(spec))
-    from trainables.input.mixtures import mixture, subset, union
-
-    if isinstance(spec, SubsetDataset):
-        return subset(_images(store, spec.whole), spec.per_class, spec.dataset_seed)
-    first, second = (_images(store, part) for part in spec.made_from)
-    if isinstance(spec, MixedDataset):
-        return mixture(first, second, spec.share, spec.dataset_seed)
-    return union(first, second)
-
-
-def _folders(store: Store, spec: TrainingSpec) -> dict[str, Path]:
-    """Where statistics of whole sets are stored; one that is put together has no place of its own."""
-    sets = {"train": spec.train, "validation": spec.validation}
-    return {kind: store.folder(part) for kind, part in sets.items() if not isinstance(part, VirtualDataset)}
-
-
-@functools.lru_cache(maxsize=4)
-def _decoded(folder: Path) -> Any:
-    """Images decoded once in a process; Tune reuses its processes from work to work."""
-    from trainables.input.data import load_images
-
-    return load_images(folder, check_shards)
-
-
-def check_shards(folder: Path) -> None:
-    """Compares every byte of a data set's shards with their checksums, as the first process of a node does.
-
-    Raises:
-        InputError: one differs.
-    """
-    if complaints := damaged_files(folder, read_manifest(folder).shards, checksums=True):
-        raise InputError(f"{complaints[0]}. Run the same command with --repair to have it made again.")

@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ImagesDrawn:
-    """Progress of a generation: `done` of `total` images exist."""
+    """Progress over images: of `total`, `done` are drawn, or predicted."""
 
     done: int
     total: int

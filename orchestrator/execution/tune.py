@@ -310,7 +310,7 @@ def _lighten(trial: Any) -> None:
 
 def _placement(task: Task, cluster: Cluster) -> tune.PlacementGroupFactory:
     """A training takes a GPU and a share of the CPUs, or a CPU; a driver of other processes takes next to nothing."""
-    if not task.members or task.workers > 1:
+    if not task.computes or task.workers > 1:
         # Tune refuses an empty request, and a fraction of a CPU could keep the actors it starts from fitting.
         return tune.PlacementGroupFactory([{"memory": 1024**2}])
     gpu = {"GPU": cluster.worker_gpus} if cluster.gpus else {}

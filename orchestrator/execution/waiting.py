@@ -102,13 +102,13 @@ class Waiting:
 
 
 def slots_taken(task: Task) -> int:
-    """What a task takes: 0 for a data set, whose actors Ray Data cares for; 1 training in Tune's process; or workers.
+    """What a task takes: 0 for a data set, whose actors Ray Data cares for; 1 computing in Tune's process; or workers.
 
     Of elastic workers as many as it starts with.
 
     The latter are started by the task's own process, which itself takes nothing.
     """
-    return task.fewest_workers if task.members else 0
+    return task.fewest_workers if task.computes else 0
 
 
 def longest_chains(tasks: Sequence[Task]) -> dict[int, float]:

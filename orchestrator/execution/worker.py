@@ -41,6 +41,10 @@ def mindgap_task(config: dict[str, Any]) -> None:
             _check_there(store)
             if task.members:
                 _train(task, resources, report, log)
+            elif task.predictions:
+                from orchestrator.execution.prediction import predict_and_publish
+
+                predict_and_publish(task.predictions, store, report, log.say)
             else:
                 _generate(task.makes[0], resources, report, log.say)  # type: ignore[arg-type]
             _check_there(store)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from datagen.datasets.spec import DerivedDataset
 from orchestrator.scale import Rates
+from trainables.evaluation.prediction_spec import PredictionSpec
 from trainables.spec import TrainingSpec
 
 FORWARD_SHARE = 1 / 3
@@ -22,6 +23,11 @@ def views_of(spec: TrainingSpec) -> float:
     if spec.augmentation != "dino_multicrop":
         return 3.0 if spec.jensen_shannon and spec.augmentation == "augmix" else 1.0
     return 1 + spec.local_crops * (spec.local_size / spec.image_size) ** 2
+
+
+def prediction_seconds(spec: PredictionSpec, rates: Rates) -> float:
+    """Seconds to predict a set's images on one core or GPU: a forward pass of each."""
+    return spec.images.images * (FORWARD_SHARE / rates.trained + 1 / rates.prepared)
 
 
 def cohort_seconds(members: Sequence[TrainingSpec], rates: Rates) -> float:

@@ -20,19 +20,20 @@ from datagen.datasets.spec import (
 from datagen.datasets.virtual import stored_parts
 from datagen.generation.pipeline_folders import check_weights
 from orchestrator.planning.balance import balanced
-from orchestrator.planning.cost import cohort_seconds, making_seconds
+from orchestrator.planning.cost import cohort_seconds, making_seconds, prediction_seconds
 from orchestrator.planning.same_trainings import refuse_idle_axes, repetitions
 from orchestrator.scale import Scale
 from orchestrator.storage.store import Store
 from orchestrator.study import Point, Study, Trial
+from trainables.evaluation.prediction_spec import PredictionSpec
 from trainables.spec import TrainingSpec
 
-Spec = DatasetSpec | TrainingSpec
+Spec = DatasetSpec | TrainingSpec | PredictionSpec
 
 
 @dataclass(frozen=True)
 class Task:
-    """What one Tune trial does: make one data set, or train one cohort (or a piece of it).
+    """What one Tune trial does: make one data set, train one cohort (or a piece of it), or predict with its networks.
 
     `needs` are the fingerprints of artifacts that must exist before; `seconds` is an estimate for one core or GPU.
     """
@@ -44,8 +45,18 @@ class Task:
 
     @property
     def members(self) -> tuple[TrainingSpec, ...]:
-        """The trainings of a cohort; empty for a data set."""
+        """The trainings of a cohort; empty for anything else."""
         return tuple(spec for spec in self.makes if isinstance(spec, TrainingSpec))
+
+    @property
+    def predictions(self) -> tuple[PredictionSpec, ...]:
+        """The predictions to be made; empty for anything else."""
+        return tuple(spec for spec in self.makes if isinstance(spec, PredictionSpec))
+
+    @property
+    def computes(self) -> bool:
+        """Whether its own process takes a CPU or a GPU; a data set's actors have theirs from Ray Data."""
+        return bool(self.members or self.predictions)
 
     @property
     def workers(self) -> int:
@@ -116,7 +127,7 @@ class Plan:
         if self.selects is None:
             return self
         grid = tuple(trial for trial in self.grid if self.selects(trial.spec))
-        needed = closure(trial.spec for trial in grid)
+        needed = closure(asked_of(grid, self.scale))
         artifacts = tuple(spec for spec in self.artifacts if spec.fingerprint in needed)
         part = replace(self, grid=grid, artifacts=artifacts, selects=None)
         return replace(part, missing_inputs=missing_inputs(part))
@@ -159,7 +170,12 @@ class Plan:
         transfers = [members for members in cohorts.values() if members[0].source is not None]
         workers = max((members[0].workers for members in transfers), default=1)
         pieces = [*bases, *balanced(transfers, slots // workers, rates)]
-        return datasets + [self._cohort_task(members) for members in pieces]
+        predicted: dict[str, list[PredictionSpec]] = defaultdict(list)
+        for spec in missing:
+            if isinstance(spec, PredictionSpec):
+                predicted[spec.training.cohort].append(spec)
+        predictions = [self._prediction_task(specs) for specs in predicted.values()]
+        return datasets + [self._cohort_task(members) for members in pieces] + predictions
 
     def _dataset_task(self, spec: DerivedDataset) -> Task:
         verb = "stylize" if isinstance(spec, StylizedDataset) else "generate"
@@ -169,6 +185,13 @@ class Plan:
     def _cohort_task(self, members: Sequence[TrainingSpec]) -> Task:
         seconds = cohort_seconds(members, self.scale.rates)
         return Task(cohort_title(members), tuple(members), self._needs(members[0]), seconds)
+
+    def _prediction_task(self, specs: Sequence[PredictionSpec]) -> Task:
+        sets = sorted({spec.images.title for spec in specs})
+        members = list({spec.training.fingerprint: spec.training for spec in specs}.values())
+        title = f"predict {cohort_title(members)} on {', '.join(sets)}"
+        needs = frozenset().union(*(self._needs(spec) for spec in specs))
+        return Task(title, tuple(specs), needs, sum(prediction_seconds(spec, self.scale.rates) for spec in specs))
 
     def _needs(self, spec: Spec) -> frozenset[str]:
         return frozenset(needed.fingerprint for needed in stored_needs(spec)) - self.existing
@@ -184,7 +207,7 @@ class Plan:
             cohort_seconds([spec], rates) if isinstance(spec, TrainingSpec) else making_seconds(spec, rates)
             for spec in self.missing()
             if isinstance(spec, TrainingSpec | DerivedDataset)
-        )
+        ) + sum(prediction_seconds(spec, rates) for spec in self.missing() if isinstance(spec, PredictionSpec))
 
     def seconds_unshared(self) -> float:
         """Estimated seconds if every trial of the grid trained its own base and shared nothing, whatever exists."""
@@ -218,7 +241,7 @@ def make_plan(
     if not grid and study.search is None:
         raise InputError(f"{study.name} has no point for the scale {scale.name}: {'; '.join(dropped)}.")
     refuse_idle_axes(study, grid)
-    artifacts = tuple(closure(trial.spec for trial in grid).values())
+    artifacts = tuple(closure(asked_of(grid, scale)).values())
     existing = frozenset(spec.fingerprint for spec in artifacts if store.has(spec))
     if check:
         for spec in artifacts:
@@ -254,7 +277,7 @@ def missing_inputs(plan: Plan) -> tuple[str, ...]:
 
 def plan_of(plan: Plan, trials: Sequence[Trial], store: Store) -> Plan:
     """The same plan for other trials."""
-    artifacts = tuple(closure(trial.spec for trial in trials).values())
+    artifacts = tuple(closure(asked_of(trials, plan.scale)).values())
     existing = frozenset(spec.fingerprint for spec in artifacts if store.has(spec))
     return replace(plan, grid=tuple(trials), artifacts=artifacts, existing=existing)
 
@@ -262,6 +285,8 @@ def plan_of(plan: Plan, trials: Sequence[Trial], store: Store) -> Plan:
 def _missing_input(spec: Spec, existing: frozenset[str], scale: Scale) -> str | None:
     """What the user must provide before an artifact can be made; None if nothing."""
     if spec.fingerprint in existing:
+        return None
+    if isinstance(spec, PredictionSpec):
         return None
     if isinstance(spec, TrainingSpec):
         return scale.how_to_get_weights() if spec.initial_weights == NOT_THERE else None
@@ -285,6 +310,8 @@ def _unfit_weights(spec: DerivedDataset) -> str | None:
 def stored_needs(spec: Spec) -> list[Spec]:
     """The artifacts that one is made from. A set that is put together is none: its parts stand for it."""
     needs: list[Spec] = list(spec.made_from) if isinstance(spec, DatasetSpec) else []
+    if isinstance(spec, PredictionSpec):
+        needs = [spec.training, spec.images]
     if isinstance(spec, TrainingSpec):
         needs = [spec.train, spec.validation, *([spec.source] if spec.source else [])]
     return [part for need in needs for part in (stored_parts(need) if isinstance(need, DatasetSpec) else (need,))]
@@ -310,8 +337,18 @@ def repair(plan: Plan, store: Store) -> list[str]:
     return complaints
 
 
-def closure(trials: Iterable[TrainingSpec]) -> dict[str, Spec]:
-    """All artifacts that the trials need, themselves included, by fingerprint; what is needed comes before."""
+def asked_of(trials: Iterable[Trial], scale: Scale) -> list[Spec]:
+    """What a study asks for: its trainings, and what each says of every set that the scale evaluates on."""
+    trainings = list({trial.spec.fingerprint: trial.spec for trial in trials}.values())
+    sets = scale.evaluation_sets()
+    predictions = [
+        PredictionSpec(training=spec, images=images, labels=labels) for spec in trainings for images, labels in sets
+    ]
+    return [*trainings, *predictions]
+
+
+def closure(asked: Iterable[Spec]) -> dict[str, Spec]:
+    """All artifacts that those asked for need, themselves included, by fingerprint; what is needed comes before."""
     found: dict[str, Spec] = {}
 
     def visit(spec: Spec) -> None:
@@ -320,8 +357,8 @@ def closure(trials: Iterable[TrainingSpec]) -> dict[str, Spec]:
                 visit(needed)
             found[spec.fingerprint] = spec
 
-    for trial in trials:
-        visit(trial)
+    for spec in asked:
+        visit(spec)
     return found
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from datagen.core.errors import InputError
 from datagen.core.wording import counted
 from datagen.datasets.spec import DatasetSpec, DiffusionDataset
-from datagen.datasets.virtual import MixedDataset, SubsetDataset
+from datagen.datasets.virtual import MixedDataset, SubsetDataset, TransformedDataset
 from datagen.recipes.settings import PROMPT_STYLE
 from orchestrator.axes import names_of
 from orchestrator.scale import Scale
@@ -134,6 +134,8 @@ def _matters(name: str, spec: TrainingSpec) -> bool:
         return any(isinstance(part, MixedDataset) for part in sets)
     if name == "per_class":
         return any(isinstance(part, SubsetDataset) for part in sets)
+    if name == "transform":
+        return any(isinstance(part, TransformedDataset) for part in sets)
     drawn = [part for part in sets if isinstance(part, DiffusionDataset)]
     if name in ("generator", PROMPT_STYLE.key):
         return bool(drawn)

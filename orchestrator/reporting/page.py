@@ -6,8 +6,10 @@ from collections.abc import Hashable
 from pathlib import Path
 
 import jinja2
+import pandas as pd
 
 from orchestrator.claims.checks import RULE
+from orchestrator.reporting.evaluations import BY_CLASS, CALIBRATION, TOP1_BY_SET
 from orchestrator.reporting.formatting import claims_table, display_table
 from orchestrator.reporting.report_data import NO_EVIDENCE, ReportData, fingerprints, training_sets, versions
 from orchestrator.reporting.samples import Strip, data_uri, sample_strips
@@ -56,6 +58,11 @@ def html_page(evidence: ReportData, store: Store | None, figure: Path, command: 
         columns=list(table.columns),
         rows=[[(_kind(column, value), value) for column, value in row.items()] for row in rows],
         left_out=max(0, len(table) - ROWS),
+        by_set=_plain(evidence.evaluations.table),
+        by_set_note=f"{TOP1_BY_SET} {CALIBRATION}",
+        by_class=_plain(evidence.evaluations.classes),
+        by_class_note=BY_CLASS,
+        compared=evidence.evaluations.sentences,
         notes=[note for note in evidence.notes if note != RULE],
         samples=_samples(evidence, store) if store is not None else [],
         command=command,
@@ -64,6 +71,11 @@ def html_page(evidence: ReportData, store: Store | None, figure: Path, command: 
         fingerprints=fingerprints(plan),
     )
     return page
+
+
+def _plain(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """The columns of a table and its first rows, as texts."""
+    return [str(name) for name in table.columns], table.head(ROWS).astype(str).values.tolist()
 
 
 def _kind(column: Hashable, value: str) -> str:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from datagen.core.files import write_text, written_whole
 from orchestrator.planning.plan import Plan
+from orchestrator.reporting.evaluations import BY_CLASS, CALIBRATION, TOP1_BY_SET, Evaluations
 from orchestrator.reporting.figures import Caption, draw
 from orchestrator.reporting.formatting import claims_table, display_table, table_for_files
 from orchestrator.reporting.page import ROWS, html_page
@@ -25,13 +26,17 @@ WIDE = 120
 
 @dataclass(frozen=True)
 class Report:
-    """A study's report: its tables, the verdict in words, and the files written (`report.md` first, if written)."""
+    """A study's report: its tables, the verdict in words, and the files written (`report.md` first, if written).
+
+    `evaluated` is the top-1 in percent on further sets, by a training's fingerprint and the set's name.
+    """
 
     trials: pd.DataFrame
     points: pd.DataFrame
     verdict: str
     spread: str
     files: tuple[Path, ...]
+    evaluated: Mapping[str, Mapping[str, float]]
 
 
 def write_report(
@@ -66,13 +71,27 @@ def write_report(
             pages.append(folder / "report.html")
             write_text(pages[-1], page)
         tables = _write_tables(evidence, folder) if "csv" in formats else []
-        return Report(evidence.trials, evidence.points, evidence.verdict, evidence.spread, (*pages, *figures, *tables))
+        files = (*pages, *figures, *tables)
+        evaluated = evidence.evaluations.further()
+        return Report(evidence.trials, evidence.points, evidence.verdict, evidence.spread, files, evaluated)
+
+
+def _evaluation_lines(told: Evaluations) -> list[str]:
+    lines: list[str] = []
+    if len(told.table):
+        table = told.table.head(ROWS).to_markdown(index=False, disable_numparse=True)
+        lines += ["## By set of images", "", f"{TOP1_BY_SET} {CALIBRATION}", "", table, ""]
+    if len(told.classes):
+        lines += ["## By class", "", BY_CLASS, "", told.classes.to_markdown(index=False, disable_numparse=True), ""]
+    return [*lines, *told.sentences, *([""] if told.sentences else [])]
 
 
 def _write_tables(evidence: ReportData, folder: Path) -> list[Path]:
     tables = {"table": table_for_files(evidence.points), "trials": evidence.trials}
     if evidence.outcomes:
         tables["claims"] = claims_table(evidence.outcomes)
+    if len(evidence.evaluations.rows):
+        tables["evaluations"] = evidence.evaluations.rows
     written = []
     for name, table in tables.items():
         written += [folder / f"{name}.csv", folder / f"{name}.parquet"]
@@ -129,6 +148,7 @@ def _markdown(evidence: ReportData, command: str) -> str:
         *evidence.notes,
         "",
         *(["## What the papers say", "", claimed.to_markdown(index=False), ""] if len(claimed) else []),
+        *_evaluation_lines(evidence.evaluations),
         *(f"- {sentence}" for sentence in evidence.open),
         *([""] if evidence.open else []),
         f"Made by `{command}`: {len(evidence.trials)} trials, {evidence.cost.sentence()} {versions()}.",

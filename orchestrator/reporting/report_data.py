@@ -17,6 +17,7 @@ from datagen.datasets.virtual import stored_parts
 from orchestrator.claims import checks as claim_checks
 from orchestrator.claims.statistics import LAST_EPOCHS, SIGNIFICANCE, interval_name
 from orchestrator.planning.plan import Plan
+from orchestrator.reporting.evaluations import Evaluations, evaluations_of
 from orchestrator.reporting.formatting import varied_settings
 from orchestrator.reporting.tables import (
     BATCH_MEANS,
@@ -86,6 +87,7 @@ class ReportData:
         open: what is missing or has failed, a sentence each.
         notes: how to read the numbers, a sentence each.
         cost: so far.
+        evaluations: what the networks predict.
     """
 
     plan: Plan
@@ -98,6 +100,7 @@ class ReportData:
     open: list[str]
     notes: list[str]
     cost: Cost
+    evaluations: Evaluations
 
     @property
     def verdict(self) -> str:
@@ -155,6 +158,7 @@ def gather(plan: Plan, store: Store | None, models: Mapping[str, StoredModel]) -
         open=unfinished,
         notes=_notes(plan, points, seeds, last_epochs),
         cost=_cost(plan, store, models),
+        evaluations=evaluations_of(plan, store, trials) if store is not None else Evaluations(),
     )
 
 
@@ -226,7 +230,7 @@ def _cost(plan: Plan, store: Store | None, models: Mapping[str, StoredModel]) ->
         if isinstance(spec, TrainingSpec):
             if spec.fingerprint not in found and store.has(spec):
                 found[spec.fingerprint] = store.read_model(spec)
-        elif store.has(spec):
+        elif isinstance(spec, DatasetSpec) and store.has(spec):
             generation += float(read_manifest(store.folder(spec)).description.get("seconds", 0))
     measured = {key for model in found.values() for key in model.usage}
     return Cost(

@@ -10,7 +10,7 @@ import pandas as pd
 
 from datagen.core.wording import number_words, share_words
 from datagen.datasets.spec import DatasetSpec, DiffusionDataset, RealDataset, StylizedDataset
-from datagen.datasets.virtual import MixedDataset, SubsetDataset, UnionDataset
+from datagen.datasets.virtual import MixedDataset, SubsetDataset, TransformedDataset, UnionDataset
 from datagen.recipes.recipe import ImportedRecipe
 from orchestrator.claims.statistics import LAST_EPOCHS, Array, holm, interval, paired_differences
 from orchestrator.planning.plan import Plan
@@ -92,7 +92,7 @@ def _real_share(spec: DatasetSpec) -> float:
         return spec.share if _real_share(spec.first) else 0.0
     if isinstance(spec, UnionDataset):
         return sum(part.images * _real_share(part) for part in spec.made_from) / spec.images
-    if isinstance(spec, SubsetDataset):
+    if isinstance(spec, SubsetDataset | TransformedDataset):
         return _real_share(spec.whole)
     return float(any(isinstance(part, RealDataset) and not part.synthetic for part in _parts(spec)))
 

@@ -4,6 +4,7 @@ store/
   store.json               the format's version
   datasets/<fingerprint>/  Parquet shards and _manifest.json
   models/<fingerprint>/    weights.safetensors, model.json (spec, metrics by epoch), _manifest.json
+  predictions/<fingerprint>/  predictions.parquet, prediction.json, _manifest.json
   partial/                 data sets being generated, cohorts being trained; `unfinished` says what is spent
   studies/<study>/<scale>/ tables and figures
   logs/                    what the processes of tasks that failed or still run have said
@@ -35,9 +36,10 @@ from datagen.storage.backend import PARTIAL
 from datagen.storage.object_store import Item
 from datagen.storage.store import DATASETS, REPAIR, DatasetStore
 from orchestrator.storage.unfinished import is_spent
+from trainables.evaluation.prediction_spec import PredictionSpec
 from trainables.spec import TrainingSpec
 
-MODELS = "models"
+MODELS, PREDICTIONS = "models", "predictions"
 WEIGHTS = "weights.safetensors"
 MODEL = "model.json"
 STATUS_SECONDS = 10.0
@@ -89,7 +91,8 @@ class Store(DatasetStore):
 
     def folder(self, spec: Spec) -> Path:
         """Where the files of an artifact are on this machine, or will be; `open` brings them there."""
-        return self.root / MODELS / spec.fingerprint if isinstance(spec, TrainingSpec) else super().folder(spec)
+        kind = {TrainingSpec: MODELS, PredictionSpec: PREDICTIONS}.get(type(spec))
+        return self.root / kind / spec.fingerprint if kind else super().folder(spec)
 
     def study_folder(self, study: str, scale: str) -> Path:
         """Where a study's tables and figures are on this machine; `report` keeps them."""
@@ -153,14 +156,10 @@ class Store(DatasetStore):
         """Publishes a training. `save_weights(path)` writes the weights file; it is not called for a failed one.
 
         `evaluation` (what network the weights belong to and how it was evaluated, as
-        `trainables.evaluation_record` writes it) and `usage` (see `StoredModel`) go into the sidecar.
+        `trainables.evaluation.record` writes it) and `usage` (see `StoredModel`) go into the sidecar.
         """
         if self.find(spec):
             return
-        aside = self.partial_folder(f"{spec.fingerprint}.{os.getpid()}")
-        aside.mkdir(parents=True, exist_ok=True)
-        if failure is None:
-            save_weights(aside / WEIGHTS)
         sidecar = {
             "title": spec.title,
             "spec": spec.described(),
@@ -170,7 +169,19 @@ class Store(DatasetStore):
             "usage": dict(usage or {}),
             "history": list(history),
         }
-        write_json(aside / MODEL, sidecar)
+
+        def write(folder: Path) -> None:
+            if failure is None:
+                save_weights(folder / WEIGHTS)
+            write_json(folder / MODEL, sidecar)
+
+        self.publish_files(spec, write)
+
+    def publish_files(self, spec: Spec, write: Callable[[Path], None]) -> None:
+        """Publishes what `write` writes into the folder that it is given, whole or not at all."""
+        aside = self.partial_folder(f"{spec.fingerprint}.{os.getpid()}")
+        aside.mkdir(parents=True, exist_ok=True)
+        write(aside)
         files = [
             {"file": path.name, "rows": 0, "bytes": path.stat().st_size, "sha256": file_sha256(path)}
             for path in sorted(aside.iterdir())
@@ -178,29 +189,50 @@ class Store(DatasetStore):
         write_sealed_json(aside / MANIFEST, {"fingerprint": spec.fingerprint, "files": files})
         self._backend.publish(aside, self._name(self.folder(spec)))
 
+    def remove(self, spec: Spec) -> None:
+        """Removes an artifact, and of a training what its network has predicted, so that the next run makes it again.
+
+        Raises:
+            InputError: the artifact is real data, which is never removed.
+        """
+        super().remove(spec)
+        for path in (self.root / PREDICTIONS).glob("*/prediction.json") if isinstance(spec, TrainingSpec) else ():
+            with suppress(OSError, ValueError):
+                if json.loads(path.read_text(encoding="utf-8")).get("training") == spec.fingerprint:
+                    self._backend.remove(self._name(path.parent))
+
     def read_model(self, spec: TrainingSpec) -> StoredModel:
         """Reads a published training's metrics.
 
         Raises:
             InputError: they are damaged.
         """
+        weights = self.folder(spec) / WEIGHTS
+        with self.sidecar(spec, MODEL) as values:
+            return StoredModel(spec.fingerprint, values["history"], values["failure"], weights, values.get("usage", {}))
+
+    @contextmanager
+    def sidecar(self, spec: Spec, file: str) -> Iterator[dict[str, Any]]:
+        """The values of a published artifact's JSON file, compared with its checksum; for the block that reads them.
+
+        Raises:
+            InputError: it is damaged, or lacks what the block looks for.
+        """
         folder = self.folder(spec)
         if not self.has(spec):
             self.find(spec)  # It may have been published since the last look.
         try:
-            (record,) = [item for item in listed_files(folder, spec.fingerprint) if item.file == MODEL]
+            (record,) = [item for item in listed_files(folder, spec.fingerprint) if item.file == file]
             if not self._backend.shared:
                 self._drop_damaged_copies(folder, [record])
-            if not (folder / MODEL).exists():
+            if not (folder / file).exists():
                 self.find(spec)
-            content = (folder / MODEL).read_bytes()
+            content = (folder / file).read_bytes()
             if hashlib.sha256(content).hexdigest() != record.sha256:
                 raise ValueError("its checksum differs")
-            values = json.loads(content)
-            usage = values.get("usage", {})
-            return StoredModel(spec.fingerprint, values["history"], values["failure"], folder / WEIGHTS, usage)
+            yield json.loads(content)
         except (OSError, ValueError, KeyError, InputError) as error:
-            raise InputError(f"{folder / MODEL} is damaged ({error}). {REPAIR}") from error
+            raise InputError(f"{folder / file} is damaged ({error}). {REPAIR}") from error
 
     def write_status(self, study: str, scale: str, status: Mapping[str, Any]) -> None:
         """Keeps what a sweep says of itself while it runs, for other terminals and machines."""
@@ -303,7 +335,7 @@ class Store(DatasetStore):
 
     def is_published(self, fingerprint: str) -> bool:
         """Whether this machine knows of an artifact with this fingerprint: a made data set, or a training."""
-        return any((self.root / kind / fingerprint / MANIFEST).is_file() for kind in (DATASETS, MODELS))
+        return any((self.root / kind / fingerprint / MANIFEST).is_file() for kind in (DATASETS, MODELS, PREDICTIONS))
 
     def list_files(self, folder: str) -> list[Item]:
         """The files below a folder of the store, for example "partial"."""

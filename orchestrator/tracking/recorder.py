@@ -112,6 +112,7 @@ class Tracker:
         note: str,
         complete: bool,
         points: pd.DataFrame | None = None,
+        evaluated: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:
         """Brings every finished trial's run up to date with the store, and gives the study's run its results.
 
@@ -121,10 +122,14 @@ class Tracker:
             note: the run's description, Markdown.
             complete: whether nothing of the study is missing or failed.
             points: the report's table, whose curves become metrics of the study's run.
+            evaluated: top-1 in percent on further sets, by a training's fingerprint and the set's name.
         """
         for fingerprint in models:
             if fingerprint in self._trials:
                 self._later(self._runs.close_from_store, self._trials[fingerprint])
+        for fingerprint, top1 in (evaluated or {}).items():
+            if fingerprint in self._trials:
+                self._later(self._runs.log_evaluations, self._trials[fingerprint], top1)
         self._later(self._runs.finish, files, note, complete, points)
 
     def _recorded(self, task: Task) -> list[TrainingSpec]:

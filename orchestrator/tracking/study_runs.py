@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -47,6 +48,10 @@ class _TrialRun:
     changes: Changes
     logged: int = 0
     ended: bool = False
+
+
+NOT_IN_NAMES = re.compile(r"[^\w\-. :/]")
+"""What a metric of MLflow's may not be called."""
 
 
 class StudyRuns:
@@ -210,6 +215,15 @@ class StudyRuns:
 
         now, step = _now(), int(history[-1]["epoch"])
         self.start(spec).metrics += [Metric(key, value, now, step) for key, value in final_numbers(history).items()]
+
+    def log_evaluations(self, spec: TrainingSpec, top1: Mapping[str, float]) -> None:
+        """Adds the top-1 on further sets, percent, by their names, at the last epoch: also to a run that has ended."""
+        from mlflow.entities import Metric
+
+        now = _now()
+        self.start(spec).metrics += [
+            Metric(f"top1/{NOT_IN_NAMES.sub('_', name)}", value, now, spec.epochs) for name, value in top1.items()
+        ]
 
     def close(self, spec: TrainingSpec, failure: str | None) -> None:
         """Ends a trial's run; `failure` says why it failed, None that it did not."""

@@ -24,7 +24,7 @@ DECODED_LIMIT = 2 * 1024**3
 """Bytes of pixels that are kept decoded: a pocket set takes 8 MB; ImageNet-100 would take 25 GB and stays encoded."""
 
 EVALUATION_BATCH = 250
-"""Images of one evaluation batch; the result does not depend on it (but see `Cohort._batches_by_statistics`)."""
+"""Images of one evaluation batch; the result does not depend on it, but where BatchNorm uses the batch."""
 
 
 class EncodedImages:

@@ -26,8 +26,8 @@ from datagen.datasets.pixel_statistics import dataset_statistics
 from datagen.datasets.shards import STATISTICS, publish_dataset, read_manifest, read_rows
 from datagen.datasets.source_rows import SourceRows
 from datagen.datasets.spec import RealDataset
-from orchestrator.execution.cohort import check_shards
 from orchestrator.planning.plan import repair
+from orchestrator.storage.images import check_shards
 from orchestrator.storage.store import Store
 from tests.conftest import CLASSES, noisy_rows
 from trainables.input import mapped_file

@@ -112,3 +112,9 @@ def test_a_freeze_depth_of_19_is_refused_when_the_trials_are_made() -> None:
 
 def test_what_the_grid_or_the_scale_fills_in_is_no_setting() -> None:
     assert not {"train", "source", "seed", "prompts", "class_names"} & set(settings())
+
+
+def test_layers_are_given_with_semicolons_between_them() -> None:
+    layers = "stem=conv1 bn1 act1 maxpool;layer1;layer2;layer3;layer4;head=global_pool fc"
+    study, scale = applied("model=resnet18", f"layers={layers}", "frozen_layers=1..5")
+    assert {trial.spec.layers for trial in study.trials(scale, 1)} == {tuple(layers.split(";"))}

@@ -20,11 +20,13 @@ from datagen.datasets.pixel_statistics import dataset_statistics
 from datagen.datasets.shards import MANIFEST, publish_dataset, read_manifest
 from datagen.datasets.spec import GeneratedDataset
 from datagen.datasets.summary import store_summary, stored_summary
+from orchestrator.storage.predictions import read_metrics, read_predictions
 from orchestrator.storage.store import Store
 from tests.conftest import noisy_rows
 from tests.orchestrator.storage.test_store import HISTORY, Machine, machine, publish
 from tests.orchestrator.test_unfinished import train
 from trainables import checkpoint
+from trainables.evaluation.prediction_spec import PredictionSpec
 from trainables.spec import TrainingSpec
 
 __all__ = ["machine"]
@@ -77,6 +79,8 @@ def results(root: Path, base_spec: TrainingSpec, generated_spec: GeneratedDatase
             store.check(spec, checksums=True)
         model, folder = store.read_model(base_spec), store.open(generated_spec, checked=True)
         ledger = store.read_ledger("study", "pocket")
+        told = PredictionSpec(training=base_spec, images=base_spec.validation)
+        predicted = read_predictions(store, told), read_metrics(store, told)
     except InputError as error:
         raise Told from error
     manifest = read_manifest(folder)
@@ -94,6 +98,7 @@ def results(root: Path, base_spec: TrainingSpec, generated_spec: GeneratedDatase
         raise Told  # It is not gone on from, or not counted.
     return {
         "model": (model.history, model.failure, model.usage, file_sha256(model.weights)),
+        "predicted": (predicted[0].keys, predicted[0].logits.tobytes(), predicted[0].labels.tobytes(), predicted[1]),
         "data": (manifest.class_names, manifest.digest, manifest.description),
         "derived": (dataset_statistics(folder), {key: stored_summary(folder)[key] for key in ("rows", "mean", "std")}),
         "ledger": ledger["entries"],
@@ -106,7 +111,8 @@ def _plain(tensors: dict[str, Any]) -> dict[str, Any]:
     return {key: zlib.crc32(value.reshape(-1).view(torch.uint8).numpy().data) for key, value in tensors.items()}
 
 
-KINDS = ["store.json", "model.json", "models/*/_manifest.json", "weights.safetensors", "train-*.parquet"]
+KINDS = ["store.json", "prediction.json", "predictions.parquet", "predictions/*/_manifest.json"]
+KINDS += ["model.json", "models/*/_manifest.json", "weights.safetensors", "train-*.parquet"]
 KINDS += ["datasets/*/_manifest.json", "_statistics.json", "_summary.json", "partial/*/*.safetensors"]
 KINDS += ["usage.json", "search.json", "speed.json", "status.json"]
 

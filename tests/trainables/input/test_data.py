@@ -12,7 +12,7 @@ import torch
 
 from datagen.core.errors import InputError
 from datagen.datasets.shards import ImageRow, publish_dataset
-from orchestrator.execution.cohort import check_shards
+from orchestrator.storage.images import check_shards
 from tests.conftest import CLASSES, decoded, noisy_rows, png
 from trainables.input import mapped_file, threads
 from trainables.input.data import EncodedImages, ImageSet, epoch_batches, fraction_subset, load_images, steps_per_epoch
