@@ -1,4 +1,6 @@
-"""A user's own augmentation: a function of one image, or of one image and a generator; also torchvision's transforms.
+"""A user's own augmentation: a function of one image, or of one image and a generator, or a library's transform.
+
+Of torchvision, albumentations and kornia an object is taken as it is, each called as its library calls it.
 
 What it draws depends on (seed, epoch, image) alone, as with all others. A function that takes a generator runs in
 threads. One that does not draws from the generators that torch, NumPy and Python share within a process, which are
@@ -7,6 +9,7 @@ seeded for each image and put back; it runs in one thread.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import random
 import threading
@@ -43,7 +46,11 @@ class OwnAugmentation:
         made = loaded(spec.augmentation, spec.own_sources)
         if isinstance(made, type):
             made = made(spec.image_size) if _parameters(made) else made()
-        self._change, self._takes_generator = made, not isinstance(made, nn.Module) and _parameters(made) > 1
+        self._change, self._takes_generator = made, False
+        if adapter := _ADAPTERS.get(type(made).__module__.partition(".")[0]):
+            self._change = functools.partial(adapter, made)
+        elif not isinstance(made, nn.Module):
+            self._takes_generator = _parameters(made) > 1
 
     def __call__(
         self, images: Tensor | Sequence[Tensor], uniforms: Tensor, device: torch.device | None = None
@@ -85,6 +92,23 @@ class OwnAugmentation:
                 "[crops, 3, height, width] for each resolution."
             )
         return [group.float() * 255 if group.is_floating_point() else group for group in groups]
+
+
+def _as_albumentations(transform: Any, image: Tensor) -> Tensor:
+    """Of a NumPy array [height, width, 3], by keyword, and with generators of its own that are seeded."""
+    transform.set_random_seed(int(torch.randint(2**31, ())))
+    changed = transform(image=image.permute(1, 2, 0).contiguous().numpy())["image"]
+    return torch.from_numpy(np.ascontiguousarray(changed)).permute(2, 0, 1)
+
+
+def _as_kornia(transform: Any, image: Tensor) -> Tensor:
+    """Of a batch [n, 3, height, width] of floats in 0..1."""
+    changed: Tensor = transform(image[None].float() / 255)
+    return changed[0]
+
+
+_ADAPTERS = {"albumentations": _as_albumentations, "kornia": _as_kornia}
+"""How to call a library's transform with an image [3, height, width] uint8."""
 
 
 def _parameters(function: Any) -> int:

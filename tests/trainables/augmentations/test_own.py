@@ -111,3 +111,41 @@ def test_the_files_text_is_part_of_the_training_and_its_place_is_not(file: Path,
     assert replace(base_spec, augmentation=f"{file}:crops").fingerprint != spec.fingerprint
     assert replace(spec, seed=1).augmentation == spec.augmentation
     assert spec.fingerprint != base_spec.fingerprint
+
+
+class AsAlbumentations:
+    """Called as albumentations is: with an array, by keyword, and with a seed of its own."""
+
+    def set_random_seed(self, seed: int) -> None:
+        self._generator = np.random.default_rng(seed)
+
+    def __call__(self, *, image: np.ndarray) -> dict[str, np.ndarray]:
+        assert image.dtype == np.uint8 and image.shape[2] == 3
+        return {"image": image[:16, :16] // 2 + self._generator.integers(0, 9, dtype=np.uint8)}
+
+
+class AsKornia(torch.nn.Module):
+    """Called as kornia is: with a batch of floats in 0..1."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        assert images.ndim == 4 and float(images.max()) <= 1
+        return images[:, :, :16, :16] * torch.rand(())
+
+
+@pytest.mark.parametrize(("library", "kind"), [("albumentations", AsAlbumentations), ("kornia", AsKornia)])
+def test_a_transform_of_another_library_is_called_as_that_library_has_it(
+    library: str, kind: type, base_spec: TrainingSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kind, "__module__", f"{library}.core")
+    (tmp_path / "theirs.py").write_text(
+        f"from tests.trainables.augmentations.test_own import {kind.__name__}\ntransform = {kind.__name__}()\n"
+    )
+    images = torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8)
+    (whole,) = augmenter(base_spec, tmp_path / "theirs.py", "transform")(images, torch.arange(6), 1)
+    order = torch.tensor([4, 0])
+    (some,) = augmenter(base_spec, tmp_path / "theirs.py", "transform")(images[order], order, 1)
+    assert whole.shape == (6, 3, 16, 16)
+    assert torch.equal(whole[order], some)
+    assert not torch.equal(
+        whole, augmenter(base_spec, tmp_path / "theirs.py", "transform")(images, torch.arange(6), 2)[0]
+    )
