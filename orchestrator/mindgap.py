@@ -28,6 +28,7 @@ COMMANDS = {
     "import": Entry("datagen.import_images", "Import pictures from folders."),
     "prompts": Entry("datagen.prompts", "Show the prompts of a data set."),
     "preview": Entry("datagen.preview", "Summarize a data set and draw a contact sheet."),
+    "measure": Entry("datagen.measure", "Measure a data set, alone or against another."),
     "models": Entry("trainables.models.__main__", "List the layers of a network."),
     "clean": Entry("orchestrator.clean", "Remove unfinished work from a store."),
 }

@@ -21,6 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "datagen/datasets": {"datagen/core"},
     "datagen/recipes": {"datagen/core", "datagen/datasets"},
     "datagen/storage": {"datagen/core", "datagen/datasets"},
+    "datagen/measuring": {"datagen/core", "datagen/datasets"},
     "datagen/generation": {"datagen/core", "datagen/datasets", "datagen/storage"},
     "datagen/importing": {"datagen/core", "datagen/datasets", "datagen/recipes"},
     "datagen/pocket": {"datagen/core", "datagen/datasets", "datagen/recipes"},

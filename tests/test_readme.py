@@ -40,6 +40,7 @@ MODULES = {
     "datagen.generate": "datagen.generate",
     "datagen.prompts": "datagen.prompts",
     "datagen.preview": "datagen.preview",
+    "datagen.measure": "datagen.measure",
     "datagen.import_images": "datagen.import_images",
     "trainables.models": "trainables.models.__main__",
 }

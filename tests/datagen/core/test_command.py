@@ -29,6 +29,7 @@ COMMANDS = {
     "datagen.prompts": "datagen/prompts.py",
     "datagen.preview": "datagen/preview.py",
     "datagen.import_images": "datagen/import_images.py",
+    "datagen.measure": "datagen/measure.py",
     "trainables.models": "trainables/models/__main__.py",
 }
 
