@@ -24,6 +24,7 @@ class Entry(NamedTuple):
 COMMANDS = {
     "sweep": Entry("orchestrator.sweep", "Run a study; without one, list the studies."),
     "report": Entry("orchestrator.report", "Write a study's report from what is stored."),
+    "representations": Entry("orchestrator.representations", "Compare the stored bases layer by layer."),
     "generate": Entry("datagen.generate", "Make a synthetic data set; without one, list the recipes."),
     "import": Entry("datagen.import_images", "Import pictures from folders."),
     "prompts": Entry("datagen.prompts", "Show the prompts of a data set."),

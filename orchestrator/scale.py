@@ -25,7 +25,7 @@ from datagen.datasets.transformations import is_transformation
 from datagen.datasets.virtual import MixedDataset, SubsetDataset, TransformedDataset, UnionDataset, is_known
 from datagen.recipes.recipe import DiffusionRecipe, ImportedRecipe, StyleRecipe
 from datagen.recipes.settings import IMPORTED, TEXT_TO_IMAGE, named_classes, settings_of_method
-from orchestrator.evaluation_sets import checked_evaluations, imported_evaluation
+from orchestrator.evaluation.sets import checked_evaluations, imported_evaluation
 from orchestrator.papers import checked_data_set
 from orchestrator.recipes import training_recipe
 from orchestrator.settings import (

@@ -42,16 +42,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "orchestrator/axes": {"orchestrator/settings"},
     "orchestrator/search_space": {"orchestrator/axes", "orchestrator/settings"},
     "orchestrator/recipes": {"orchestrator/settings"},
-    "orchestrator/evaluation_sets": set(),
+    "orchestrator/evaluation": set(),
     "orchestrator/scale": {
-        *("orchestrator/papers", "orchestrator/recipes", "orchestrator/settings", "orchestrator/evaluation_sets"),
+        *("orchestrator/papers", "orchestrator/recipes", "orchestrator/settings", "orchestrator/evaluation"),
     },
     "orchestrator/claims": set(),
     "orchestrator/study": {
         *("orchestrator/axes", "orchestrator/claims", "orchestrator/papers", "orchestrator/scale"),
         *("orchestrator/search_space", "orchestrator/settings"),
     },
-    "orchestrator/evaluation": set(),
     "orchestrator/storage": {"orchestrator/evaluation"},
     "orchestrator/planning": {
         *("orchestrator/axes", "orchestrator/settings"),

@@ -36,6 +36,7 @@ README = TEXT["README.md"]
 MODULES = {
     "orchestrator.sweep": "orchestrator.sweep",
     "orchestrator.report": "orchestrator.report",
+    "orchestrator.representations": "orchestrator.representations",
     "orchestrator.clean": "orchestrator.clean",
     "datagen.generate": "datagen.generate",
     "datagen.prompts": "datagen.prompts",

@@ -1,4 +1,4 @@
-"""What is asked of predictions: accuracy by class and by set, calibration, and whether two trainings differ.
+"""What is asked of stored networks: on which sets, accuracy by class, calibration, whether two differ and where.
 
 Imports nothing of ours.
 Start reading with `metrics.py`.

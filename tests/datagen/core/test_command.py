@@ -24,6 +24,7 @@ ODD = "runs [v2] x[/y] :cat: it's"
 COMMANDS = {
     "orchestrator.sweep": "orchestrator/sweep.py",
     "orchestrator.report": "orchestrator/report.py",
+    "orchestrator.representations": "orchestrator/representations.py",
     "orchestrator.clean": "orchestrator/clean.py",
     "datagen.generate": "datagen/generate.py",
     "datagen.prompts": "datagen/prompts.py",

@@ -11,7 +11,7 @@ from datagen.core.errors import InputError
 from datagen.datasets.shards import ImageRow, publish_dataset
 from datagen.datasets.virtual import TransformedDataset
 from orchestrator.cli.overrides import apply_overrides
-from orchestrator.evaluation_sets import imported_evaluation
+from orchestrator.evaluation.sets import imported_evaluation
 from orchestrator.planning.catalog import load
 from orchestrator.planning.plan import Plan, make_plan
 from orchestrator.storage.store import Store
