@@ -13,6 +13,7 @@ from orchestrator.reporting.figures import BLUE, ORANGE, STYLE
 with importable_matplotlib():
     from matplotlib import style
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
 PANELS = (
     ("CKA between the two bases", {"cka_real": "on real images", "cka_synthetic": "on synthetic images"}),
@@ -40,6 +41,7 @@ def draw_representations(table: pd.DataFrame, title: str, folder: Path) -> list[
                 axes.plot(table["layer"], table[column], color=colour, marker=marker, lw=1.8, label=label)
             axes.set_title(name)
             axes.set_xlabel("layer, counted from the input")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.grid(alpha=0.3)
             axes.legend()
         paths = [folder / "representations.png", folder / "representations.svg"]

@@ -33,7 +33,7 @@ NARROWED: dict[str, list[str]] = {
     "guidance_and_prompts": ["guidance=7.5", "prompt_style=c"],
     "mixing": ["real_share=0.5"],
     "scaling": ["per_class=4,8,16"],
-    "label_budget": ["trials=3", "augmentation=none", "fraction=1,1/4"],
+    "label_budget": ["trials=2", "augmentation=none", "fraction=1,1/4"],
     "full_grid": [
         "direction=SDTL",
         "frozen_layers=17,18",

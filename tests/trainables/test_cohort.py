@@ -235,7 +235,7 @@ def test_at_the_depth_of_all_layers_the_source_is_only_evaluated(
         {"precision": "bfloat16"},
         {"precision": "float16"},
         {"fraction": 0.5, "fraction_sampling": "random"},
-        {"model": "tiny_vit_5m_224", "batch_size": 8, "image_size": 64},
+        {"model": "tiny_vit_5m_224", "batch_size": 16, "image_size": 32},
     ],
     ids=lambda change: "-".join(str(value) for value in change.values()),
 )

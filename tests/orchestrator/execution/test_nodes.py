@@ -18,6 +18,8 @@ from orchestrator.execution.tune import Cluster, join_cluster, run_plan
 from orchestrator.planning.plan import Task
 from orchestrator.storage.store import Store
 from tests.orchestrator.execution.test_scheduler import Told
+from trainables.input.data import ImageSet
+from trainables.loop import train_cohort
 from trainables.report import EpochReport
 from trainables.spec import TrainingSpec
 
@@ -78,6 +80,10 @@ def test_what_tests_start_listens_on_this_machine_only(nodes: Nodes) -> None:
     assert {node["NodeManagerAddress"] for node in ray.nodes()} == {"127.0.0.1"}
 
 
+BOUND = 1e-3
+"""Of the loss after four epochs, from sums in another order."""
+
+
 class NodeLoser(Told):
     """A watcher that takes a node away after an epoch of the task it runs, and adds another."""
 
@@ -95,11 +101,16 @@ class NodeLoser(Told):
             self._nodes.add_node(num_cpus=2, num_gpus=1)
 
 
-def test_as_many_workers_as_there_is_room_for_train_one_cohort_and_outlive_a_node(
-    nodes: Nodes, joined: Cluster, base_spec: TrainingSpec, tmp_path: Path
+def test_two_workers_on_two_nodes_train_one_cohort_and_outlive_a_node(
+    nodes: Nodes,
+    joined: Cluster,
+    base_spec: TrainingSpec,
+    train_images: ImageSet,
+    validation_images: ImageSet,
+    tmp_path: Path,
 ) -> None:
     store, watcher = Store(tmp_path / "store").create(), NodeLoser(nodes)
-    spec = replace(base_spec, epochs=4, workers=4, fewest_workers=2)
+    spec = replace(base_spec, epochs=4, workers=2)
     task = Task(spec.title, (spec,), frozenset(), 1.0)
     outcome = run_plan([task], store, joined, [watcher], pauses=(1.0, 1.0, 1.0))
     assert outcome.done == [task], outcome.failed
@@ -109,3 +120,7 @@ def test_as_many_workers_as_there_is_room_for_train_one_cohort_and_outlive_a_nod
     assert len(epochs) - len(set(epochs)) <= outcome.retries  # Each loss repeats at most the running epoch.
     assert [row["epoch"] for row in store.read_model(spec).history] == [1, 2, 3, 4]
     assert not list(logs_of(store, spec.fingerprint))
+    # They give the losses of one: BatchNorm is over the images of all.
+    (alone,) = train_cohort([replace(spec, workers=1)], train_images, validation_images)
+    losses = [[row["train_loss"] for row in found] for found in (store.read_model(spec).history, alone.history)]
+    assert losses[0] == pytest.approx(losses[1], abs=BOUND)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 
+IMPORT = "import trainables.loop  # and with it all that draws or trains\n"
 DRAW = """
 import sys
 from pathlib import Path
 import pandas as pd
-import trainables.loop
 from orchestrator.reporting.figures import Caption, draw
 from orchestrator.study import Figure
 
@@ -24,9 +24,9 @@ draw(points, Figure("curves", "frozen_layers"), ["frozen_layers"], Caption("titl
 """
 
 
-def drawn(folder: Path, **environment: str) -> tuple[str, list[bytes]]:
+def drawn(folder: Path, first: str = "", **environment: str) -> tuple[str, list[bytes]]:
     folder.mkdir()
-    command, variables = [sys.executable, "-c", DRAW, str(folder)], {"PYTHONPATH": str(ROOT), **environment}
+    command, variables = [sys.executable, "-c", first + DRAW, str(folder)], {"PYTHONPATH": str(ROOT), **environment}
     done = subprocess.run(command, cwd=folder, env=os.environ | variables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stderr, [(folder / f"figure.{ending}").read_bytes() for ending in ("png", "svg")]
@@ -38,6 +38,7 @@ def test_figures_and_trainings_are_the_same_in_any_environment(tmp_path: Path) -
     _, usual = drawn(tmp_path / "usual")
     said, odd = drawn(
         tmp_path / "odd",
+        IMPORT,
         MPLBACKEND="module://matplotlib_inline.backend_inline",
         MATPLOTLIBRC=str(settings),
         HOME="/nowhere",
