@@ -68,7 +68,8 @@ def train(rank: int, size: int, folder: Path, out: Path) -> None:
         transfer = replace(spec, source=spec, frozen_layers=2)
         (above,) = train_cohort([transfer], *images, whole.state, context=DistributedContext(rank, size))
         results[name] = {"whole": whole.history, "transfer": above.history}
-        save_file(above.state, out / f"{name}-{rank}.safetensors")
+        assert above.logits is not None
+        save_file(above.state | {"logits": above.logits}, out / f"{name}-{rank}.safetensors")
     if rank == 0:
         (out / "history.json").write_text(json.dumps(results))
     if size > 1:
@@ -129,6 +130,13 @@ def test_two_workers_evaluate_every_image_once(name: str, stage: str, histories:
 def test_all_workers_end_with_the_same_network(name: str, outputs: Mapping[int, Path]) -> None:
     first, second = (load_file(outputs[2] / f"{name}-{rank}.safetensors") for rank in (0, 1))
     assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+@pytest.mark.parametrize("name", ["without batchnorm", "batchnorm"])
+def test_two_workers_predict_together_what_one_predicts(name: str, outputs: Mapping[int, Path]) -> None:
+    one, two = (load_file(outputs[size] / f"{name}-0.safetensors")["logits"] for size in (1, 2))
+    assert one.shape == (21, 3)
+    torch.testing.assert_close(two.float(), one.float(), atol=1e-2, rtol=0)
 
 
 def test_batchnorm_of_a_kind_that_cannot_be_synchronized_is_refused() -> None:
