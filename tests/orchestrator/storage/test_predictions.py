@@ -51,10 +51,13 @@ def test_a_trainings_own_validation_predictions_come_with_it(store: Store, base_
     assert 100 * (found.logits.argmax(1) == found.labels).mean() == pytest.approx(top1)
 
 
-def test_another_set_is_predicted_from_what_is_stored_and_once(store: Store, base_spec: TrainingSpec) -> None:
+def test_another_set_is_predicted_from_what_is_stored_and_once(
+    store: Store, base_spec: TrainingSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
     specs = on(base_spec, "noise:5"), on(base_spec, "grey:1")
     assert made(store, *specs)[-1] == ImagesDrawn(42, 42)
     before = [store.folder(spec).stat().st_mtime_ns for spec in specs]
+    monkeypatch.setattr("trainables.evaluation.predict.predict", lambda *arguments, **more: pytest.fail("again"))
     made(store, *specs)
     assert [store.folder(spec).stat().st_mtime_ns for spec in specs] == before
     assert read_metrics(store, specs[0])["nll"] != read_metrics(store, specs[1])["nll"]
