@@ -7,6 +7,7 @@ has not been heard of for `STALE_SECONDS`, by the clock of the store's server al
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -28,6 +29,7 @@ from datagen.storage.object_store import Bucket, ReplacedError
 BEAT_SECONDS = 5.0
 STALE_SECONDS = 90.0
 """An owner that the store was unreachable for is alive: the store may be away for half a minute and more."""
+STALE_CLAIM_SECONDS = 10.0
 LOCK = "owner.json"
 
 
@@ -158,10 +160,14 @@ class FolderLock:
             return None
 
     def silence(self) -> float:
+        return self._age(self._file)
+
+    def _age(self, file: Path) -> float:
+        """Seconds since a file was written, by the clock of whoever keeps the folder; 0 if it cannot be told."""
         probe = self._root / f"clock.{uuid.uuid4().hex}"
         try:
             probe.write_text("", encoding="utf-8")
-            return probe.stat().st_mtime - self._file.stat().st_mtime
+            return probe.stat().st_mtime - file.stat().st_mtime
         except OSError:
             return 0.0
         finally:
@@ -179,21 +185,25 @@ class FolderLock:
         return True
 
     def remove(self, owner: Owner | None) -> None:
-        # The note is first renamed, which one of several contenders can do, and looked at: should somebody have been
-        # faster and be the owner by now, it is put back.
-        aside = self._root / f"owner.{uuid.uuid4().hex}"
+        # Only who has the claim on this owner's note may remove it: between a look at the note and its removal a faster
+        # contender could otherwise have put its own there.
+        claim = self._root / f"owner.{hashlib.sha256(repr(owner).encode()).hexdigest()[:16]}.claim"
         try:
-            if self.owner() == owner:
-                self._file.rename(aside)
-            found = _owner(aside.read_bytes())
+            os.close(os.open(claim, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+        except FileExistsError:
+            if self._age(claim) > STALE_CLAIM_SECONDS:  # Who had it died within the two lines below.
+                claim.unlink(missing_ok=True)
+            time.sleep(0.01)
+            return
         except OSError:
             return
-        if found is not None and found != owner:
-            try:
-                os.link(aside, self._file)
-            except OSError:
-                pass
-        aside.unlink(missing_ok=True)
+        try:
+            if self.owner() == owner:
+                self._file.unlink()
+        except OSError:
+            pass
+        finally:
+            claim.unlink(missing_ok=True)
 
     def beat(self, owner: Owner) -> None:
         try:

@@ -166,3 +166,41 @@ def until(condition: Callable[[], object]) -> None:
             return
         time.sleep(0.01)
     raise AssertionError("it never came true")
+
+
+def test_a_late_contender_for_a_dead_owners_lock_leaves_the_new_owners_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its look at the dead owner's note and its removal, another has become the owner."""
+    late, dead, new = FolderLock(tmp_path), replace(this_process("long ago"), started=1.0, token="old"), elsewhere()
+    assert late.create(dead)
+    looks = late.owner
+
+    def look() -> lock.Owner | None:
+        found = looks()
+        if found == dead:  # Whoever is as fast now must not get past it.
+            faster = FolderLock(tmp_path)
+            faster.remove(dead)
+            assert not faster.create(new)
+        return found
+
+    monkeypatch.setattr(late, "owner", look)
+    late.remove(dead)
+    assert late.create(new)
+    late.remove(dead)
+    assert FolderLock(tmp_path).owner() == new
+    assert [path.name for path in tmp_path.iterdir()] == ["owner.json"]
+
+
+def test_a_claim_that_was_left_behind_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "STALE_CLAIM_SECONDS", -1.0)
+    folder, dead = FolderLock(tmp_path), replace(this_process("long ago"), started=1.0, token="old")
+    assert folder.create(dead)
+    monkeypatch.setattr("os.close", lambda number: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        folder.remove(dead)
+    monkeypatch.undo()
+    monkeypatch.setattr(lock, "STALE_CLAIM_SECONDS", -1.0)
+    with owned(folder, "the next"):
+        pass
+    assert list(tmp_path.iterdir()) == []
