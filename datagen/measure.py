@@ -95,12 +95,8 @@ def _read(folder: Path, encoder: Encoder) -> Features:
 def _table(title: str, measures: dict[str, Any]) -> Table:
     table = Table(title=title, show_header=False, title_justify="left")
     for name, value in measures.items():
-        text = (
-            f"{len(value):,}" if isinstance(value, list) else f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
-        )
-        table.add_row(
-            {"duplicates": "near-duplicates within", "leaks": "near-duplicates of the other"}.get(name, name), text
-        )
+        number = len(value) if isinstance(value, list) else value
+        table.add_row(_SAID.get(name, name), f"{number:,}" if isinstance(number, int) else f"{number:.4g}")
     return table
 
 

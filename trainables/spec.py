@@ -248,6 +248,8 @@ class TrainingSpec(Spec):
                 reference, sources = taken(getattr(self, name), self.own_sources)
                 object.__setattr__(self, name, reference)
                 object.__setattr__(self, "own_sources", sources)
+        if self.layers and layers_of_network(self.model, self.layers) == LAYERS.get(self.model):
+            object.__setattr__(self, "layers", ())  # Its own cut, spelled out.
         if not self.layers and self.model not in LAYERS:
             # Here alone, so that planning the papers' networks does not wait for torch.
             from trainables.models.automatic import automatic_layers

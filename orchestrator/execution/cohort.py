@@ -84,10 +84,10 @@ def train_and_publish(
                 meter=meter_of(context.device, gpu_share),
             )
         if context.rank == 0:
-            labels = images_of(store, spec.validation).labels.numpy()
             for result in results:
                 if result.logits is not None and not isinstance(spec.validation, VirtualDataset):
                     told = PredictionSpec(training=result.spec, images=spec.validation)
+                    labels = images_of(store, spec.validation).labels.numpy()  # It is held already.
                     publish_predictions(store, told, result.logits.numpy(), labels)
                 store.publish_model(
                     result.spec,

@@ -7,6 +7,7 @@ need not read the rows.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,12 +88,17 @@ def keys_of(store: Store, spec: DatasetSpec) -> list[str]:
     if isinstance(spec, MixedDataset | SubsetDataset | UnionDataset):
         raise InputError(f"{spec.title} is a choice of other sets' images. Evaluate on those.")
     (stored,) = stored_parts(spec)
-    folder = store.folder(stored)
-    keys: list[str] = []
+    return list(_paths_in(store.folder(stored)))
+
+
+@functools.lru_cache(maxsize=4)
+def _paths_in(folder: Path) -> tuple[str, ...]:
+    """Read once for all members of a cohort."""
+    paths: list[str] = []
     for shard in read_manifest(folder).shards:
         column = pq.ParquetFile(folder / shard.file).read(columns=["image.path"])["image"].combine_chunks()
-        keys += column.field("path").to_pylist()
-    return keys
+        paths += column.field("path").to_pylist()
+    return tuple(paths)
 
 
 def read_predictions(store: Store, spec: PredictionSpec) -> Predictions:

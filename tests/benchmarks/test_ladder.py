@@ -51,7 +51,7 @@ def test_the_operations_of_a_step_are_counted_for_each_image_and_all_its_crops()
     sizes = {"image_size": 64, "local_size": 64}
     one, three = (
         ladder.flops_per_sample(
-            ladder._spec("test_resnet", 2, 1, layers=ladder.TINY_LAYERS, local_crops=crops, **sizes),
+            ladder._spec("test_resnet", 2, 1, local_crops=crops, **sizes),
             images,
             torch.device("cpu"),
         )

@@ -41,11 +41,11 @@ class AugMix:
     ) -> list[Tensor]:
         """One crop for each image, float32; or the plain crops, then two mixtures of each."""
         crops = crop_and_flip(self._crop, images, uniforms[:, :-1])
-        mixed = each_in_threads(crops, uniforms[:, -1], augmix)
+        mixtures = each_in_threads(crops, uniforms[:, -1], augmix)
         if not self._three:
-            return [mixed]
+            return [mixtures]
         others = each_in_threads(crops, (uniforms[:, -1] + 0.5) % 1, augmix)
-        return [torch.cat([crops.float(), mixed, others])]
+        return [torch.cat([crops.float(), mixtures, others])]
 
 
 def augmix(image: Tensor, generator: np.random.Generator) -> Tensor:

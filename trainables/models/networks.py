@@ -178,18 +178,17 @@ def new_network(model: str, classes: int, image_size: int | None = None, sources
     if not timm.is_model(model):
         raise InputError(f"timm has no network {model!r}. {_nearest_network(model)}")
     try:
-        network = timm.create_model(model, num_classes=classes, **_options(model))
-        if image_size and model not in LAYERS and _is_for_another_size(network, image_size):
-            network = timm.create_model(model, num_classes=classes, img_size=image_size)
+        sized = {"img_size": image_size} if image_size and _is_for_another_size(model, image_size) else {}
+        network = timm.create_model(model, num_classes=classes, **_options(model), **sized)
     except Exception as error:
         raise InputError(f"timm cannot build {model} for {classes} classes: {first_line(error)}") from error
     return network
 
 
-def _is_for_another_size(network: nn.Module, image_size: int) -> bool:
-    """Whether a network is made for images of one size, as vision transformers are, and not of this."""
-    told = getattr(network, "pretrained_cfg", {})
-    return bool(told.get("fixed_input_size")) and told["input_size"][-1] != image_size
+def _is_for_another_size(model: str, image_size: int) -> bool:
+    """Whether a network of timm's is made for images of one size, as vision transformers are, and not of this."""
+    told = timm.get_pretrained_cfg(model)
+    return model not in LAYERS and told is not None and told.fixed_input_size and told.input_size[-1] != image_size
 
 
 def _own_network(model: str, classes: int, sources: tuple[str, ...]) -> tuple[nn.Module, tuple[str, ...]]:
@@ -265,7 +264,7 @@ def described_network(
     described["arguments"]["num_classes"] = classes
     if is_own(model):
         described = {"made_by": name_of(model), "source": source_of(model, sources), "arguments": [classes]}
-    elif not slim and model not in LAYERS and _is_for_another_size(timm.create_model(model), image_size):
+    elif not slim and _is_for_another_size(model, image_size):
         described["arguments"]["img_size"] = image_size
     described["replaced_by_conv2d"] = {"conv1": _SLIM_STEM} if slim else {}
     described["layers"] = [{"name": layer.name, "modules": list(layer.modules)} for layer in network]

@@ -18,7 +18,6 @@ from tests.conftest import real_dataset
 from trainables.distributed import DistributedContext
 from trainables.input.data import load_images
 from trainables.loop import train_cohort
-from trainables.models.layers import LAYERS, Layer
 from trainables.models.synchronization import synchronize_batchnorm
 from trainables.spec import TrainingSpec
 from trainables.trunk import evaluation_mode
@@ -30,25 +29,18 @@ KINDS: dict[str, dict] = {
     "without batchnorm": {},
     "part of a batch": {"fraction": 1 / 3},  # 15 images, of which one worker takes 8 and the other 7.
     # BatchNorm by the batch in training, in the drifting frozen layers, and at evaluation.
-    "batchnorm": {"model": "resnet50_slim", "frozen_batchnorm": "train", "normalization": "batchnorm_train"},
-    "own batchnorm": {"model": "resnet50_slim", "frozen_batchnorm": "train", "sync_batchnorm": False},
+    "batchnorm": {
+        "model": "resnet50_slim",
+        "layers": (),
+        "frozen_batchnorm": "train",
+        "normalization": "batchnorm_train",
+    },
+    "own batchnorm": {"model": "resnet50_slim", "layers": (), "frozen_batchnorm": "train", "sync_batchnorm": False},
 }
-HEAD = ("global_pool", "norm", "flatten", "pre_logits", "drop", "fc")
-
-
-def add_network_without_batchnorm() -> None:
-    """A timm classifier added by naming its layers, as a user would."""
-    stages = [Layer(f"stages.{stage}", (f"stages.{stage}",)) for stage in range(4)]
-    LAYERS[WITHOUT_BATCHNORM] = (
-        Layer("stem", ("stem",)),
-        *stages,
-        Layer("head", ("norm_pre", *(f"head.{name}" for name in HEAD))),
-    )
 
 
 def train(rank: int, size: int, folder: Path, out: Path) -> None:
     torch.set_num_threads(1)
-    add_network_without_batchnorm()
     if size > 1:
         torch.distributed.init_process_group("gloo", init_method=f"file://{out}/meet", rank=rank, world_size=size)
     base = TrainingSpec(

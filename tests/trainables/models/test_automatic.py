@@ -77,11 +77,13 @@ def test_the_papers_networks_are_cut_where_timm_groups_their_layers_too() -> Non
     assert [layer.modules for layer in found] == [layer.modules for layer in LAYERS["resnet50"]]
 
 
-@pytest.mark.parametrize("model", [*SMALL, "vit", "own"])
+@pytest.mark.parametrize("model", [*SMALL, "vit", "swin", "own"])
 def test_a_foreign_network_trains_freezes_and_resumes_exactly(
     model: str, base_spec: TrainingSpec, train_images: ImageSet, validation_images: ImageSet, file: Path, tmp_path: Path
 ) -> None:
-    named = {"vit": "vit_tiny_patch16_224", "own": f"{file}:net"}.get(model, model)
+    named = {"vit": "vit_tiny_patch16_224", "swin": "swin_tiny_patch4_window7_224", "own": f"{file}:net"}.get(
+        model, model
+    )
     spec = replace(base_spec, model=named, epochs=1, warmup_epochs=0, learning_rate=0.01, image_size=32)
     (base,) = train_cohort([spec], train_images, validation_images)
     head = spec.depth - 1
@@ -103,6 +105,13 @@ def test_a_network_by_name_and_by_its_printed_list_are_one_training(base_spec: T
         base_spec, model="resnet18", layers=("below=conv1 bn1 act1 maxpool layer1 layer2", *by_name.layers[5:])
     )
     assert other.fingerprint != by_name.fingerprint
+
+
+def test_the_papers_cut_spelled_out_is_the_papers_training(base_spec: TrainingSpec) -> None:
+    spelled = tuple(f"{layer.name}={' '.join(layer.modules)}" for layer in LAYERS["resnet50_slim"])
+    assert replace(base_spec, layers=spelled).fingerprint == base_spec.fingerprint
+    coarse = ("stem=conv1 bn1 act1 maxpool", "layer1", "layer2", "layer3", "layer4", "head=global_pool fc")
+    assert replace(base_spec, layers=coarse).fingerprint != base_spec.fingerprint
 
 
 def test_a_users_function_may_list_the_layers_itself(base_spec: TrainingSpec, file: Path) -> None:
