@@ -35,7 +35,7 @@ scale: .venv/ready
 	$(BIN)/python -m pip install --disable-pip-version-check --no-compile --constraint constraints.txt --editable '.[dev]'
 	@echo 'Compiling what was installed'
 	@# On all cores, where pip takes one: 34 s for 63 on two. A few files of packages are no Python of this version.
-	$(BIN)/python -m compileall -q -j 0 .venv/lib > .venv/compiled.log 2>&1 || true
+	@$(BIN)/python -m compileall -q -j 0 .venv/lib > .venv/compiled.log 2>&1 || true
 	touch .venv/ready
 
 clean:
