@@ -21,8 +21,11 @@ from datagen.core.wording import listed
 from datagen.datasets.shards import read_manifest
 from datagen.datasets.spec import DerivedDataset
 from datagen.generation.engine import make_dataset
+from datagen.hub.downloading import fetch_all
+from datagen.hub.models import find_model
 from datagen.plan import DatasetPlan, described, plan_dataset
-from datagen.recipes.load import absolute, load_recipe, make_spec, recipe_names
+from datagen.recipes.load import absolute, load_recipe, make_spec, recipe_names, with_files
+from datagen.recipes.recipe import DiffusionRecipe
 from datagen.storage.store import DatasetStore
 
 
@@ -38,6 +41,7 @@ from datagen.storage.store import DatasetStore
     type=click.FloatRange(0),
     help="1/2 puts two pipelines on a GPU, 0 draws on CPUs.  [default: 1 if there are GPUs]",
 )
+@click.option("--yes", is_flag=True, help="Fetch what the hub has without a question.")
 @errors_in_a_sentence
 def main(
     recipe: str | None,
@@ -47,6 +51,7 @@ def main(
     address: str | None,
     workers: int | None,
     gpus_per_worker: float | None,
+    yes: bool,
 ) -> None:
     r"""Makes the data set of SPEC, a name in experiments/datasets/ or a Python file; without one, lists the names.
 
@@ -63,7 +68,10 @@ def main(
     if plan not in (None, "table", "json"):
         raise InputError(f"--plan shows a table or json, not {plan!r}.")
     file = load_recipe(recipe)
-    spec: DerivedDataset = absolute(make_spec(file, settings, download=plan is None))
+    file, others = with_files(file, settings)
+    if plan is None and isinstance(file.recipe, DiffusionRecipe):
+        fetch_all([find_model(name, folder) for folder, name in file.recipe.on_the_hub.items()], yes, console)
+    spec: DerivedDataset = absolute(make_spec(file, others))
     kept = DatasetStore(store).look()
     planned = plan_dataset(file, spec, kept)
     if plan == "json":

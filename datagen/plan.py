@@ -87,11 +87,17 @@ def plan_dataset(file: RecipeFile, spec: DerivedDataset, store: DatasetStore) ->
         shards=shards,
         hours=None if seconds is None else seconds * share / 3600,
         rate_from="no rate is known for this recipe" if spec.rate is None else str(spec.rate),
-        bytes=round(spec.images * spec.width * spec.height * BYTES_PER_PIXEL[spec.image_format]),
+        bytes=round(spec.images * _stored_pixels(spec) * BYTES_PER_PIXEL[spec.image_format]),
         prompts=len({p for ps in getattr(spec, "prompts", ()) for p in ps}),
         missing=() if whole else tuple(dict.fromkeys(_missing(file, spec))),
         first=() if whole else first,
     )
+
+
+def _stored_pixels(spec: DerivedDataset) -> float:
+    short = min(spec.width, spec.height)
+    smaller = min(spec.stored_size or short, short) / short
+    return spec.width * spec.height * smaller**2
 
 
 def _made_first(spec: DatasetSpec) -> list[DerivedDataset]:
@@ -113,7 +119,7 @@ def _missing(file: RecipeFile, spec: DerivedDataset) -> list[str]:
 
 def _weights_sentence(file: RecipeFile, spec: DerivedDataset) -> str:
     # A set that is made first is of another shipped recipe, by whose name it goes.
-    hint = (file if spec.name == file.name else load_recipe(spec.name)).recipe.hint
+    hint = (file if spec.name == file.name else load_recipe(spec.name)).recipe.how_to_get
     if absent := [folder for folder in spec.weights if not folder.is_dir()]:
         return f"There is no folder {absent[0]}. {hint}".strip()
     try:
@@ -135,6 +141,11 @@ def _source_sentence(source: DatasetSpec) -> str:
     return ""
 
 
+def _stored_as(spec: DerivedDataset) -> str:
+    is_smaller = 0 < spec.stored_size < min(spec.width, spec.height)
+    return f"stored with a shorter side of {spec.stored_size}, " if is_smaller else ""
+
+
 def _variants(spec: DiffusionDataset) -> str:
     """What changes the images for speed or memory beside steps and scheduler; empty by default."""
     reused = f", DeepCache every {spec.deepcache_interval} steps" if spec.deepcache_interval > 1 else ""
@@ -147,7 +158,7 @@ def described(plan: DatasetPlan) -> list[tuple[str, str]]:
     per_class = f" ({spec.images_per_class:,} of each)" if isinstance(spec, GeneratedDataset) else ""
     rows = [
         ("images", f"{spec.images:,} of {len(spec.class_names):,} classes{per_class}"),
-        ("size and format", f"{spec.width} x {spec.height} pixels, {spec.image_format}"),
+        ("size and format", f"{spec.width} x {spec.height} pixels, {_stored_as(spec)}{spec.image_format}"),
         ("shards", f"{plan.shards:,} of {min(spec.rows_per_shard, spec.images):,} images"),
     ]
     if isinstance(spec, DiffusionDataset):

@@ -70,7 +70,8 @@ def run(planned: Plan, *, force: tuple[str, ...] = (), **options: Any) -> int:
     Args:
         planned: what `plan` returned; what has been made since is not made again.
         force: titles or fingerprints of trials to run again.
-        options: how to run: `address`, `dashboard`, `gpus_per_worker`, `cpus_per_worker`, `fail_fast`, `repair`.
+        options: how to run: `address`, `dashboard`, `gpus_per_worker`, `cpus_per_worker`, `fail_fast`, `repair`, and
+            `yes` to fetch what the hub has.
 
     Returns:
         0 all done; 1 some trials failed, the others finished; 3 Ray has died; 130 interrupted. After 3 and 130 the same
@@ -111,5 +112,7 @@ def _loaded(study: str | Study, scale: str | Scale | None) -> tuple[Study, Scale
 
 def _again(planned: Plan, store: Store, check: bool) -> Plan:
     """The same plan against what the store has now."""
-    made = make_plan(planned.study, planned.scale, planned.seeds, store, check=check, overridden=planned.overridden)
+    made = make_plan(
+        planned.study, replace(planned.scale), planned.seeds, store, check=check, overridden=planned.overridden
+    )
     return with_searched(replace(made, selects=planned.selects), store)

@@ -11,6 +11,7 @@ import click
 import pandas as pd
 
 from datagen.core.command import errors_in_a_sentence
+from datagen.core.device import this_device
 from datagen.core.errors import InputError
 from datagen.core.files import write_text
 from datagen.core.terminal import console_for_errors, console_for_output
@@ -58,14 +59,13 @@ def representation_table(real: TrainingSpec, synthetic: TrainingSpec, store: Sto
     Probes learn from the real training images; the synthetic images are those that the second training saw, as many of
     them as there are validation images.
     """
-    import torch
     from safetensors.torch import load_file
 
     from trainables.evaluation.representations import layer_features
     from trainables.input.mixtures import subset
     from trainables.input.pixel_statistics import IMAGENET
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = this_device()
     for spec in (real, synthetic):
         for needed in stored_needs(spec):
             store.open(needed)

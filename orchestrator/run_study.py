@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
+from datagen.core.device import choose
 from datagen.core.errors import InputError
 from datagen.core.files import write_json
 from datagen.core.identity import fingerprint_of
@@ -158,13 +159,16 @@ def _run_missing(run: StudyRun, tracker: Tracker) -> Outcome:
     began = time.monotonic()
     address = cluster_address(options.address)
     with console.status("Starting Ray") if console.is_terminal else _line(console, "Starting Ray"):
+        choose(options.device)
         prepare(address)
+        from orchestrator.execution.cluster import devices_line
         from orchestrator.execution.tune import join_cluster, run_plan
         from orchestrator.execution.watch import PATIENCE
 
         cluster = join_cluster(
             address, options.gpus_per_worker, options.cpus_per_worker or 0.0, dashboard=options.dashboard
         )
+    console.print(devices_line(cluster, address is not None), soft_wrap=True)
     if cluster.dashboard:
         console.print(f"Ray dashboard: {cluster.dashboard}")
     tasks = plan.tasks(cluster.slots)

@@ -23,10 +23,12 @@ from datagen.datasets.spec import (
 )
 from datagen.datasets.transformations import is_transformation
 from datagen.datasets.virtual import MixedDataset, SubsetDataset, TransformedDataset, UnionDataset, is_known
+from datagen.importing.from_hub import HubSource
 from datagen.recipes.recipe import DiffusionRecipe, ImportedRecipe, StyleRecipe
 from datagen.recipes.settings import IMPORTED, TEXT_TO_IMAGE, named_classes, settings_of_method
-from orchestrator.evaluation.sets import checked_evaluations, imported_evaluation
-from orchestrator.papers import checked_data_set
+from orchestrator.claims.papers import checked_data_set
+from orchestrator.evaluation.sets import checked_evaluations, imported_evaluation, is_imported
+from orchestrator.provisions import Pretrained, Rates
 from orchestrator.recipes import training_recipe
 from orchestrator.settings import (
     DATA_CHOICES,
@@ -49,51 +51,6 @@ HELD_OUT_SEED = 2**31 - 1
 """Of synthetic images to evaluate on: no seed of a study's comes near."""
 
 
-@dataclass(frozen=True)
-class Rates:
-    """Measured speeds of training, for estimates: of one core or GPU. Making a data set has its recipe's own rate.
-
-    Attributes:
-        trained: views a second of a training of the whole network, forward, backward and step.
-        prepared: images a second through decoding and views.
-        startup: seconds until the first task begins.
-        machine: where they were measured.
-        made: how many times as fast as their recipes' rates data sets are made here, as far as that is known.
-
-    Raises:
-        InputError: a speed is no number above 0.
-    """
-
-    trained: float
-    prepared: float
-    startup: float
-    machine: str
-    made: float = 1.0
-
-    def __post_init__(self) -> None:
-        with said_of("The rates"):
-            take(self, _RATES)
-
-
-@dataclass(frozen=True)
-class Pretrained:
-    """Weights that a training may start from: a safetensors file with timm's names, and how to get it."""
-
-    file: Path
-    hint: str
-
-    def __post_init__(self) -> None:
-        with said_of("The pretrained weights"):
-            take(self, (Setting("file", Path), Setting("hint", str)))
-
-
-_FASTER_THAN_NOTHING = Allowed(above=0)
-_RATES = (
-    *(Setting(name, float, _FASTER_THAN_NOTHING) for name in ("trained", "prepared", "made")),
-    *(Setting("startup", float, Allowed(minimum=0)), Setting("machine", str)),
-)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Scale:
     """Real data, generators, network and recipe.
@@ -110,11 +67,13 @@ class Scale:
         style: how images are stylized, if they can be.
         pretrained: weights of other data that the network may start from, if there are any.
         expected_images: how many images each split has, for a plan before they are imported.
-        import_hint: how to get the real images.
+        hub: where the hub has the real images.
+        import_hint: how to get the real images otherwise.
         published: the data set's name in the papers' tables, if it is one of theirs.
         generation: settings of all generated sets; they replace the generators' own.
         chosen: settings that were given with the command; they replace a recipe's.
         evaluations: further sets that every training is evaluated on, by their words (`evaluation_sets`).
+        evaluations_if_there: likewise, of imported sets that the user may have.
         classes_from_images: whether classes, and the scale's name, are those of the imported images, once they are
             there.
 
@@ -132,11 +91,13 @@ class Scale:
     style: StyleRecipe | None = None
     pretrained: Pretrained | None = None
     expected_images: Mapping[str, int] = field(default_factory=lambda: {"train": 1, "validation": 1})
+    hub: HubSource | None = None
     import_hint: str = ""
     published: str | None = None
     generation: Mapping[str, Any] = field(default_factory=dict)
     chosen: Mapping[str, Any] = field(default_factory=dict)
     evaluations: tuple[str, ...] = ()
+    evaluations_if_there: tuple[str, ...] = ()
     classes_from_images: bool = False
     _made: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -208,10 +169,11 @@ class Scale:
             hint = next((recipe.hint for recipe in there if recipe.folder in (spec.folder, spec.folder.parent)), "")
             return f"The synthetic images are not in {spec.folder}. {hint}".strip()
         if not isinstance(spec, DerivedDataset):
-            return f"The real images are not in {self.images}. {self.import_hint}".strip()
+            hint = f"{self.hub.how_to_get} {self.import_hint}" if self.hub else self.import_hint
+            return f"The real images are not in {self.images}. {hint}".strip()
         absent = next((folder for folder in spec.weights if not folder.is_dir()), spec.weights[0])
         drawing = [recipe for recipe in self.generators.values() if isinstance(recipe, DiffusionRecipe)]
-        hint = next((recipe.hint for recipe in drawing if absent in (recipe.pipeline, recipe.adapter)), "")
+        hint = next((recipe.how_to_get for recipe in drawing if absent in (recipe.pipeline, recipe.adapter)), "")
         if self.style and isinstance(spec, StylizedDataset):
             hint = self.style.hint
         kind = "style network or pictures" if isinstance(spec, StylizedDataset) else "diffusion pipeline"
@@ -220,7 +182,7 @@ class Scale:
     def how_to_get_weights(self) -> str:
         """A sentence that says what pretrained weights are missing, and how to get them."""
         assert self.pretrained is not None
-        return f"There are no pretrained weights in {self.pretrained.file}. Get them: {self.pretrained.hint}"
+        return f"There are no pretrained weights in {self.pretrained.file}. {self.pretrained.how_to_get}"
 
     def unsupported(self, point: Mapping[str, Any]) -> str | None:
         """Why a point cannot be asked in this scale, a phrase; None if it can."""
@@ -284,7 +246,9 @@ class Scale:
             InputError: there is no such set, or it shares no class with the scale.
         """
         if "evaluations" not in self._made:
-            self._made["evaluations"] = [self._evaluation_set(word) for word in self.evaluations]
+            there = [word for word in self.evaluations_if_there if is_imported(word)]
+            words = dict.fromkeys((*self.evaluations, *there))
+            self._made["evaluations"] = [self._evaluation_set(word) for word in words]
         found: list[tuple[DatasetSpec, tuple[int, ...]]] = self._made["evaluations"]
         return found
 
@@ -424,7 +388,12 @@ def _word(key: str, value: Any) -> str:
 _SCALE = (
     *(Setting("name", str, meaning=plain_name), Setting("summary", str), Setting("images", Path)),
     *(Setting("rates", Rates), Setting("style", StyleRecipe | None), Setting("pretrained", Pretrained | None)),
-    *(Setting("import_hint", str), Setting("published", str | None), Setting("classes_from_images", bool)),
+    *(
+        Setting("hub", HubSource | None),
+        Setting("import_hint", str),
+        Setting("published", str | None),
+        Setting("classes_from_images", bool),
+    ),
 )
 
 
@@ -457,4 +426,5 @@ _PARTS: Mapping[str, Callable[[Any], Any]] = {
     "generation": GENERATION.checked,
     "chosen": TRAINING.checked,
     "evaluations": checked_evaluations,
+    "evaluations_if_there": checked_evaluations,
 }

@@ -12,7 +12,7 @@ from datagen.core.identity import Allowed, shown
 from datagen.core.settings import Setting, nearest, plain_name, take
 from orchestrator.axes import Axes, Drop, Point, checked_axes, checked_point, names_of, product
 from orchestrator.claims.checks import Claim
-from orchestrator.papers import checked_table, checked_variant
+from orchestrator.claims.papers import checked_table, checked_variant
 from orchestrator.scale import TRANSFER_ONLY, Scale
 from orchestrator.search_space import Range, Search
 from orchestrator.settings import DIRECTION, POINT

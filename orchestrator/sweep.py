@@ -7,6 +7,7 @@ interrupted. After 3 and 130 the same command goes on.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -63,7 +64,8 @@ def main(
     store = Store(options.store_location)
 
     def make(check: bool) -> Plan:
-        made = make_plan(chosen, calibrated(world, store), seeds, store, check=check, overridden=settings)
+        # Made anew each time: a scale remembers what it has found of its images and weights.
+        made = make_plan(chosen, calibrated(replace(world), store), seeds, store, check=check, overridden=settings)
         return only(with_searched(made, store), options.only)
 
     if options.looks_only:

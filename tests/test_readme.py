@@ -40,6 +40,7 @@ MODULES = {
     "orchestrator.clean": "orchestrator.clean",
     "datagen.generate": "datagen.generate",
     "datagen.prompts": "datagen.prompts",
+    "datagen.fetch": "datagen.fetch",
     "datagen.preview": "datagen.preview",
     "datagen.measure": "datagen.measure",
     "datagen.import_images": "datagen.import_images",
@@ -81,7 +82,7 @@ def light(arguments: list[str], module: str) -> list[str]:
         return [*arguments, "--plan"]
     if module == "datagen.generate" and arguments and "--plan" not in arguments:
         return [*arguments, "--plan"]
-    if module == "datagen.import_images":
+    if module in ("datagen.import_images", "datagen.fetch"):
         return ["--help"]  # Whether its options are there is asked below.
     return arguments
 

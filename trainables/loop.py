@@ -42,7 +42,7 @@ from trainables.recipe import learning_rates
 from trainables.report import EpochReport
 from trainables.spec import TrainingSpec
 from trainables.timers import Timers
-from trainables.trunk import Branch, Trunk, evaluation_mode, layers_of
+from trainables.trunk import Branch, Trunk, compiles, evaluation_mode, layers_of
 
 
 @dataclass(frozen=True)
@@ -249,7 +249,10 @@ class Cohort:
         drifting = self.spec.batchnorm_evaluation_statistics == "drifting"
         positions: list[Tensor] = []
         kept: list[list[Tensor]] = [[] for _ in running]
-        with uncompiled(self.spec.compile), evaluation_mode(modules, by_batch=by_batch, drifting=drifting):
+        with (
+            uncompiled(compiles(self.spec, self.context.device)),
+            evaluation_mode(modules, by_batch=by_batch, drifting=drifting),
+        ):
             for inputs in self._evaluated.inputs(by_batch=by_batch):
                 positions.append(inputs.positions)
                 with torch.inference_mode():
@@ -332,7 +335,7 @@ def _build_trunk(
     trunk = Trunk(layers.to(context.device), cuts, spec.frozen_batchnorm, spec.precision)
     if spec.sync_batchnorm:
         context.synchronized(layers)
-    if spec.compile:
+    if compiles(spec, context.device):
         compile_layers(layers, context.device)
     return trunk
 

@@ -48,6 +48,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from datagen.core.device import HALF_HELP, PRECISIONS
 from datagen.core.errors import InputError
 from datagen.core.identity import Spec, fingerprint_of, identity, runtime
 from datagen.core.own_code import is_own, name_of, taken
@@ -189,7 +190,7 @@ class TrainingSpec(Spec):
     final_learning_rate: float = identity(1e-6, minimum=0)
     warmup_epochs: int = identity(10, minimum=0)
     precision: str = identity(
-        "float32", choices=("float32", "bfloat16", "float16"), help="of the network's arithmetic; weights are float32"
+        "float32", choices=PRECISIONS, help=f"of the network's arithmetic; weights are float32; {HALF_HELP}"
     )
     schedule: str = identity(
         "cosine",
@@ -234,7 +235,9 @@ class TrainingSpec(Spec):
     fewest_workers: int = runtime(
         0, minimum=0, help="train with as few where there is no room for `workers`, and with more as it frees; 0: never"
     )
-    compile: bool = runtime(False, help="torch.compile for training steps; other rounding, as on another device")
+    compile: bool | None = runtime(
+        None, help="torch.compile for training steps; by default on a GPU, for trainings so long that it pays"
+    )
     prefetch: str = runtime(
         "auto", choices=("auto", "on", "off"), help="get the next batch ready in a thread; auto: on a GPU"
     )

@@ -1,4 +1,4 @@
-"""What everything else stands on: errors, fingerprints, settings, files, digests, Ray's start, the model hub.
+"""What everything else stands on: errors, fingerprints, settings, files, digests, devices, Ray's start.
 
 Imports no other folder of the project.
 Start reading with `identity.py`.

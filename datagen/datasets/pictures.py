@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from datagen.datasets.decoding import FORMATS, CorruptError, as_rgb, check_png, decoded_image, reason_of
@@ -56,11 +57,35 @@ def checked_picture(data: bytes | None, resize: int | None = None) -> Picture:
         pixels = pixels.copy() if plain else as_rgb(pixels)
         lossy = plain and image.format in JPEG_FORMATS
     if resize is not None and smaller:
-        width, height = (int(resize * side / short) for side in pixels.size)
-        resized = pixels.resize((width, height), Image.Resampling.BICUBIC)
-        return Picture(_encoded(resized, "jpeg", quality=95), not plain, True, tiny, turned)
+        return Picture(_encoded(made_smaller(pixels, resize), "jpeg", quality=95), not plain, True, tiny, turned)
     encoded = _encoded(pixels, "jpeg", quality=95, subsampling=0) if lossy else _encoded(pixels, "png")
     return Picture(encoded, not plain, False, tiny, turned)
+
+
+def made_smaller(image: Image.Image, size: int) -> Image.Image:
+    """The picture with a shorter side of `size` pixels, bicubic with antialiasing; a smaller one as it is.
+
+    The one resampling of real images and of synthetic ones, so that a gap between them is not its.
+    """
+    short = min(image.size)
+    if short <= size:
+        return image
+    width, height = (int(size * side / short) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def stored_bytes(pixels: np.ndarray, image_format: str, jpeg_quality: int, size: int) -> bytes:
+    """Encodes what a network has drawn.
+
+    Args:
+        pixels: (height, width, 3), uint8.
+        image_format: "jpeg" or "png".
+        jpeg_quality: 1..100, of "jpeg".
+        size: as `made_smaller` takes it; 0 leaves the size.
+    """
+    image = Image.fromarray(pixels)
+    options = {"quality": jpeg_quality} if image_format == "jpeg" else {}
+    return _encoded(made_smaller(image, size) if size else image, image_format, **options)
 
 
 def rgb_picture(data: bytes | None, enough: int | None = None) -> Image.Image:

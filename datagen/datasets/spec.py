@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from datagen.core.device import HALF_HELP, PRECISIONS
 from datagen.core.errors import InputError
 from datagen.core.identity import Spec, derived_seed, identity, runtime
 from datagen.datasets.rates import Rate
@@ -80,6 +81,12 @@ class DerivedDataset(DatasetSpec, ABC):
     height: int = identity(384, minimum=8, maximum=4096)
     image_format: str = identity("png", choices=("png", "jpeg"))
     jpeg_quality: int = identity(95, minimum=1, maximum=100)
+    stored_size: int = identity(
+        0,
+        minimum=0,
+        maximum=4096,
+        help="shorter side that larger images are resized to before they are stored, as an import does; 0: as made",
+    )
     dataset_seed: int = identity(0, minimum=0)
     rows_per_shard: int = runtime(128, minimum=1)
     images_at_once: int = runtime(64, minimum=1, help="images that one worker makes in a batch")
@@ -134,7 +141,7 @@ class DiffusionDataset(DerivedDataset, ABC):
     steps: int = identity(50, minimum=1, maximum=1000)
     guidance: float = identity(2.0, minimum=0, maximum=100)
     scheduler: str = identity("pipeline", choices=SCHEDULERS)
-    precision: str = identity("float32", choices=("float32", "bfloat16", "float16"))
+    precision: str = identity("float32", choices=PRECISIONS, help=HALF_HELP)
     deepcache_interval: int = identity(
         1, minimum=1, maximum=1000, help="the denoiser's deep features are computed every so many steps (DeepCache)"
     )
@@ -146,7 +153,9 @@ class DiffusionDataset(DerivedDataset, ABC):
     )
     pipeline_folder: Path = runtime(help="where the generator's files are")
     adapter_folder: Path | None = runtime(None, help="where the adapter's safetensors file is")
-    compile: bool = runtime(False, help="torch.compile denoiser and decoder; worth its minutes on a GPU")
+    compile: bool | None = runtime(
+        None, help="torch.compile denoiser and decoder; by default on a GPU, for sets so large that it pays"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -281,9 +290,7 @@ class StylizedDataset(DerivedDataset):
     style_size: int = identity(
         0, minimum=0, maximum=4096, help="side of the square of a style picture, pixels; 0: the images' longer side"
     )
-    precision: str = identity(
-        "float32", choices=("float32", "bfloat16", "float16"), help="of the networks; statistics are float32"
-    )
+    precision: str = identity("float32", choices=PRECISIONS, help="of the networks; statistics are float32")
     network_folder: Path = runtime()
     styles_folder: Path = runtime()
 

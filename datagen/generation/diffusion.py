@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from abc import ABC, abstractmethod
@@ -16,10 +15,11 @@ import torch
 from PIL import Image
 
 from datagen.core.errors import InputError
+from datagen.datasets.pictures import stored_bytes
 from datagen.datasets.shards import ImageRow
 from datagen.datasets.spec import DiffusionDataset, GeneratedDataset
 from datagen.generation.embeddings import check_lengths, prompts_for, takes
-from datagen.generation.pipelines import load_pipeline
+from datagen.generation.pipelines import compiles, load_pipeline
 from datagen.generation.variants import DeepFeatures
 
 CPU_BATCH_MULTIPLE = 16
@@ -69,6 +69,7 @@ class DiffusionPainter(ABC):
         self._arguments = {name: value for name, value in more.items() if name not in self._embeddings.own}
         if "guidance_scale" in takes(self._pipeline):
             self._arguments["guidance_scale"] = spec.guidance
+        self._fits = spec.images_at_once
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="read")
         # A worker on the CPU has one core; beside a GPU, JPEG of 512 x 384 takes a core 4 ms.
         encoders = 1 if self.device.type == "cpu" else min(4, os.cpu_count() or 1)
@@ -78,13 +79,12 @@ class DiffusionPainter(ABC):
         """Draws the images at `positions` (see `datagen.generation.generators.ImageGenerator`), in that order.
 
         Raises:
-            InputError: the GPU's memory does not hold a batch, or a source image cannot be read.
+            InputError: the GPU's memory does not hold one image, or a source image cannot be read.
             ArithmeticError: an image is not a number; half precision does not fit every pipeline.
         """
         encoded: list[Future[ImageRow]] = []
         for subjects in self._read_ahead(positions):
-            pixels = self._draw_batch(subjects)
-            pairs = zip(subjects, pixels, strict=True)
+            pairs = zip(subjects, self._draw_as_fits(subjects), strict=True)
             encoded.extend(self._encoders.submit(self._encode, subject, image) for subject, image in pairs)
         return [future.result() for future in encoded]
 
@@ -107,6 +107,27 @@ class DiffusionPainter(ABC):
             coming += [self._reader.submit(self._subjects, batch) for batch in batches[number + 1 : number + 2]]
             yield coming.pop(0).result()
 
+    def _draw_as_fits(self, subjects: Sequence[Subject]) -> np.ndarray:
+        """Pixels (images, height, width, 3), uint8, in batches that the GPU's memory holds: no image depends on them.
+
+        The card may be small, or another process may hold part of it: the batch is halved until it fits, and stays so.
+        """
+        drawn: list[np.ndarray] = []
+        done = 0
+        while done < len(subjects):
+            batch = subjects[done : done + self._fits]
+            try:
+                drawn.append(self._draw_batch(batch))
+                done += len(batch)
+            except torch.OutOfMemoryError as error:
+                if len(batch) == 1 or self._fits == 1:
+                    raise InputError(
+                        f"The GPU's memory does not hold one image of {self._spec.width} x {self._spec.height} pixels. "
+                        "See what else is on it (nvidia-smi), make images smaller, or give denoiser_weights=float8."
+                    ) from error
+                self._fits = len(batch) // 2
+        return np.concatenate(drawn)
+
     def _draw_batch(self, subjects: Sequence[Subject]) -> np.ndarray:
         """Pixels (images, height, width, 3), uint8."""
         padded = self._padded(subjects)
@@ -114,24 +135,18 @@ class DiffusionPainter(ABC):
         generators = [torch.Generator("cpu").manual_seed(self._seed(subject)) for subject in padded]
         if self._deep_features is not None:
             self._deep_features.begin()
-        try:
-            with torch.inference_mode():
-                images = self._pipeline(
-                    **self._embeddings.of([self._prompt(subject) for subject in padded]),
-                    **self._conditions(padded),
-                    num_inference_steps=spec.steps,
-                    **self._arguments,
-                    generator=generators,
-                    output_type="pt",
-                ).images[: len(subjects)]
-                # Rounded on the device: a quarter of the bytes to fetch, and one wait for the whole batch.
-                whole = torch.isfinite(images).flatten(1).all(1)
-                pixels = (images.float().nan_to_num() * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
-        except torch.OutOfMemoryError as error:
-            raise InputError(
-                f"A batch of {spec.images_at_once} images does not fit into the GPU's memory. "
-                f"Give images_at_once={max(1, spec.images_at_once // 2)}."
-            ) from error
+        with torch.inference_mode():
+            images = self._pipeline(
+                **self._embeddings.of([self._prompt(subject) for subject in padded]),
+                **self._conditions(padded),
+                num_inference_steps=spec.steps,
+                **self._arguments,
+                generator=generators,
+                output_type="pt",
+            ).images[: len(subjects)]
+            # Rounded on the device: a quarter of the bytes to fetch, and one wait for the whole batch.
+            whole = torch.isfinite(images).flatten(1).all(1)
+            pixels = (images.float().nan_to_num() * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
         if not whole.all():
             raise ArithmeticError(
                 f"the pipeline's output is not a number in {spec.precision}; SDXL's autoencoder needs one made for "
@@ -143,8 +158,8 @@ class DiffusionPainter(ABC):
         multiple = 1
         if self.device.type == "cpu":
             multiple = CPU_BATCH_MULTIPLE
-        elif self._spec.compile:
-            multiple = self._spec.images_at_once  # Another shape would be compiled anew, for minutes.
+        elif compiles(self._spec, self.device):
+            multiple = self._fits  # Another shape would be compiled anew, for minutes.
         return [*subjects, *[subjects[-1]] * (-len(subjects) % multiple)]
 
     def _seed(self, subject: Subject) -> int:
@@ -152,11 +167,8 @@ class DiffusionPainter(ABC):
 
     def _encode(self, subject: Subject, pixels: np.ndarray) -> ImageRow:
         spec, class_name = self._spec, self._spec.class_names[subject.label]
-        buffer = io.BytesIO()
-        options = {"quality": spec.jpeg_quality} if spec.image_format == "jpeg" else {}
-        Image.fromarray(pixels).save(buffer, spec.image_format, **options)
         return ImageRow(
-            image=buffer.getvalue(),
+            image=stored_bytes(pixels, spec.image_format, spec.jpeg_quality, spec.stored_size),
             path=f"{class_name}/{subject.index:06d}.{spec.image_format}",
             label=subject.label,
             class_name=class_name,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
+from datagen.core.device import CHOSEN
 from datagen.core.errors import InputError, UnfinishedError
 from datagen.core.files import write_json
 from datagen.core.wording import listed
@@ -260,7 +262,7 @@ def _draw_missing(
         fn_constructor_kwargs={
             "spec": spec,
             "folder": folder,
-            "device": "cuda" if gpus else "cpu",
+            "device": "cuda" if gpus else "mps" if os.environ.get(CHOSEN) == "mps" else "cpu",
             "source": source,
             "shared": shared,
         },

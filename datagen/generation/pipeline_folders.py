@@ -23,6 +23,7 @@ PIPELINES = {
 installed diffusers draws that is called with a prompt; nothing else that a folder names is ever imported."""
 INDEX = "model_index.json"
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
+VARIANTS = ("fp16", "bf16")
 DENOISERS = ("unet", "transformer")
 """The part of a pipeline that denoises, as diffusers call it."""
 NOT_NEEDED = ("safety_checker", "image_encoder", "feature_extractor")
@@ -82,9 +83,16 @@ def pipeline_class(folder: Path, allowed: tuple[str, ...] | None) -> str:
 
 
 def weights_variant(folder: Path) -> str | None:
-    """The hub's "fp16" where a pipeline's denoiser is there in half precision only, under file names that say so."""
-    names = [path.name for part in DENOISERS for path in (folder / part).glob("*.safetensors")]
-    return "fp16" if names and all(".fp16" in name for name in names) else None
+    """The hub's "fp16" or "bf16" where a part is there in that precision only, under file names that say so.
+
+    diffusers loads the other parts as they are then.
+    """
+    for variant in VARIANTS:
+        for part in sorted(path for path in folder.iterdir() if path.is_dir()):
+            names = [path.name for path in part.glob("*.safetensors")]
+            if names and all(f".{variant}" in name for name in names):
+                return variant
+    return None
 
 
 def adapter_file(folder: Path) -> Path:

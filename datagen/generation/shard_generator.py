@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from datagen.core.device import why_no_cuda
 from datagen.core.errors import InputError
 from datagen.datasets.shards import ImageRow, record_name, shard_name, write_shard
 from datagen.datasets.spec import DerivedDataset, GeneratedDataset
@@ -67,6 +68,8 @@ class ShardGenerator:
         self._spec, self._shared, self._refused = spec, shared, ""
         self._folder = shared.here() if shared else folder
         try:
+            if device == "cuda" and not torch.cuda.is_available():
+                raise InputError(f"torch cannot use the GPU here. {why_no_cuda()}")
             if shared and spec.made_from:
                 source = shared.bring_dataset(spec.made_from[0])
             self._generator = generator_for(spec, device, source)

@@ -7,7 +7,6 @@ that are left out; colors come from the style; each image takes one style pictur
 
 from __future__ import annotations
 
-import io
 import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -21,11 +20,12 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from datagen.core.device import precision_on
 from datagen.core.digests import PICTURES
 from datagen.core.errors import InputError
 from datagen.core.identity import derived_seed
 from datagen.datasets.decoding import CorruptError
-from datagen.datasets.pictures import rgb_picture
+from datagen.datasets.pictures import rgb_picture, stored_bytes
 from datagen.datasets.shards import ImageRow
 from datagen.datasets.source_rows import SourceRows
 from datagen.datasets.spec import StylizedDataset
@@ -149,7 +149,8 @@ class StyleGenerator:
 
     def __init__(self, spec: StylizedDataset, device: str, source_folder: Path) -> None:
         self.spec = spec
-        self._device, self._dtype = torch.device(device), getattr(torch, spec.precision)
+        self._device = torch.device(device)
+        self._dtype = getattr(torch, precision_on(self._device, spec.precision))
         network = load_style_transfer(spec.network_folder)
         if min(spec.width, spec.height) < network.smallest_side:
             raise InputError(
@@ -227,12 +228,10 @@ class StyleGenerator:
         return content_pixels(task.source, self.spec.width, self.spec.height)
 
     def _encode(self, task: _Task, pixels: np.ndarray) -> ImageRow:
-        spec, row, buffer = self.spec, task.source, io.BytesIO()
-        options = {"quality": spec.jpeg_quality} if spec.image_format == "jpeg" else {}
-        Image.fromarray(pixels).save(buffer, spec.image_format, **options)
+        spec, row = self.spec, task.source
         style = Path(task.style).with_suffix("").as_posix().replace("/", "-")
         return ImageRow(
-            image=buffer.getvalue(),
+            image=stored_bytes(pixels, spec.image_format, spec.jpeg_quality, spec.stored_size),
             path=f"{row.class_name}/{row.index:06d}-stylized-{style}.{spec.image_format}",
             label=row.label,
             class_name=row.class_name,

@@ -1,5 +1,5 @@
 """Reading pictures that exist, from folders and lists, into data sets.
 
-Imports `core`, `datasets` and `recipes` (for class lists).
+Imports `core`, `datasets`, `hub` and `recipes` (for class lists).
 Start reading with `picture_lists.py`.
 """

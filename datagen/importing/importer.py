@@ -53,6 +53,7 @@ def import_images(
     limit_corrupt: float = 0.001,
     resize: int | None = None,
     duplicates: str = "keep",
+    origin: Mapping[str, str] | None = None,
     workers: int | None = None,
     address: str | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
@@ -70,6 +71,7 @@ def import_images(
         resize: pictures with a longer shorter side are made that small, in pixels; None leaves their size.
         duplicates: "keep" names pictures that are byte for byte the same in several splits or classes, "refuse"
             publishes nothing then.
+        origin: where the images come from, for the manifest: a repository of the hub, its revision, its licence.
         workers: the most shards made at once; None: as many as the cluster has CPUs.
         address: Ray cluster to join, if Ray does not run yet; None starts one on this machine, which is left running.
         on_progress: called with the number of files that are done, and of all, when shards are done.
@@ -112,7 +114,7 @@ def import_images(
         _judge_duplicates(doubles, duplicates, say)
         settings = {"rows_per_shard": rows_per_shard, "limit_corrupt": limit_corrupt, "resize": resize}
         for work in splits:
-            manifests[work.name] = _publish(work, out, name, classes, settings, doubles)
+            manifests[work.name] = _publish(work, out, name, classes, settings, doubles, origin or {})
             say(summary(out / work.name, manifests[work.name]))
     return {split: manifests[split] for split in folders}
 
@@ -250,10 +252,12 @@ def _publish(
     classes: Sequence[ImageClass],
     settings: Mapping[str, Any],
     doubles: Duplicates,
+    origin: Mapping[str, str],
 ) -> Manifest:
     records = tuple(ShardRecord(**work.reports[shard.name]["record"]) for shard in work.shards)
     description = {
         "source": name,
+        **({"origin": dict(origin)} if origin else {}),
         "files": work.files.total(),
         "corrupt": [{"file": item["file"], "reason": item["reason"]} for item in work.corrupt],
         "other_files": work.others.total(),

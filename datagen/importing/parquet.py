@@ -15,11 +15,8 @@ import pyarrow.parquet as pq
 
 from datagen.core.errors import InputError
 from datagen.core.wording import as_utf8, listed
+from datagen.datasets.columns import image_column, label_column
 from datagen.recipes.class_lists import ImageClass, named_folders
-
-IMAGE_COLUMNS = ("image", "img", "jpg", "png")
-LABEL_COLUMNS = ("label", "labels", "class", "class_name", "fine_label", "coarse_label", "category", "wnid")
-"""Names that are looked for, in this order; others must be named."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +103,8 @@ def parquet_images(path: Path, image: str = "", label: str = "", names: Sequence
     schema = _read(files[0], pq.read_schema)
     images = [field.name for field in schema if _holds_images(field.type)]
     labels = [field.name for field in schema if _holds_labels(field.type)]
-    image = _chosen(image, images, IMAGE_COLUMNS, files[0], "images", "--image-column", only=True)
-    label = _chosen(label, labels, LABEL_COLUMNS, files[0], "labels", "--label-column")
+    image = image_column(image, images, str(files[0]))
+    label = label_column(label, labels, str(files[0]))
     known = tuple(as_utf8(name) for name in names) or _class_names(schema, label)
     if pa.types.is_integer(schema.field(label).type) and not known:
         raise InputError(
@@ -178,22 +175,6 @@ def _is_bytes(kind: pa.DataType) -> bool:
 
 def _holds_labels(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def _chosen(
-    wanted: str, there: Sequence[str], usual: Sequence[str], file: Path, what: str, option: str, only: bool = False
-) -> str:
-    if wanted:
-        if wanted not in there:
-            raise InputError(f"{file} has no column {wanted!r} of {what}. It has: {listed(there) or 'none'}.")
-        return wanted
-    found = [name for name in usual if name in there] or (list(there) if only and len(there) == 1 else [])
-    if not found:
-        raise InputError(
-            f"{file} has no column of {what} that is known by its name. Give {option}. "
-            f"It has: {listed(there) or 'none'}."
-        )
-    return found[0]
 
 
 def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...]:

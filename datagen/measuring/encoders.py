@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from datagen.core.device import this_device
 from datagen.core.errors import InputError
 from datagen.core.wording import first_line
 from datagen.datasets.decoding import CorruptError, decoded_image, undecodable
@@ -58,8 +59,8 @@ def load_encoder(folder: Path) -> Encoder:
         return _downloaded(folder)
     raise InputError(
         f"{folder} holds no encoder: neither a training of a store ({SIDECAR} and {WEIGHTS}) nor a timm network as "
-        "the hub has it (config.json and model.safetensors), such as hf download timm/vit_small_patch14_dinov2.lvd142m "
-        "--local-dir DIR."
+        "the hub has it (config.json and model.safetensors), such as "
+        "python -m datagen.fetch timm/vit_small_patch14_dinov2.lvd142m --into DIR."
     )
 
 
@@ -130,7 +131,7 @@ def features_of(folder: Path, encoder: Encoder, progress: Callable[[int, int], N
     """
     import torch
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = this_device()
     network: Any = encoder.network
     network.to(device)
     total, found, labels, paths = read_manifest(folder).rows, [], [], []

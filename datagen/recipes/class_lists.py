@@ -2,7 +2,8 @@
 
 ImageNet-100 is the list of Tian, Krishnan and Isola (Contrastive Multiview Coding, 2020); a label is the position of
 the WordNet id among the 100 sorted ones, as torchvision's ImageFolder numbers them, and the class name is the synset's
-first lemma. Oxford-IIIT Pet has its 37 breeds in the order of the annotations, spelled as torchvision spells them.
+first lemma; so are those of Imagenette and Imagewoof (Howard, 2019). Oxford-IIIT Pet has its 37 breeds in the order of
+the annotations, spelled as torchvision spells them.
 """
 
 from __future__ import annotations
@@ -45,7 +46,30 @@ OXFORD_PETS: tuple[ImageClass, ...] = tuple(
     ImageClass(breed.replace(" ", "_"), breed, "") for breed in _BREEDS.split(", ")
 )
 
-CLASS_LISTS = {"imagenet100": IMAGENET100, "oxford_pets": OXFORD_PETS}
+
+def _of_imagenet(*classes: tuple[str, str]) -> tuple[ImageClass, ...]:
+    return tuple(ImageClass(wordnet_id, name, wordnet_id) for wordnet_id, name in classes)
+
+
+IMAGENETTE = _of_imagenet(
+    *(("n01440764", "tench"), ("n02102040", "English springer"), ("n02979186", "cassette player")),
+    *(("n03000684", "chain saw"), ("n03028079", "church"), ("n03394916", "French horn")),
+    *(("n03417042", "garbage truck"), ("n03425413", "gas pump"), ("n03445777", "golf ball")),
+    ("n03888257", "parachute"),
+)
+IMAGEWOOF = _of_imagenet(
+    *(("n02086240", "Shih-Tzu"), ("n02087394", "Rhodesian ridgeback"), ("n02088364", "beagle")),
+    *(("n02089973", "English foxhound"), ("n02093754", "Border terrier"), ("n02096294", "Australian terrier")),
+    *(("n02099601", "golden retriever"), ("n02105641", "Old English sheepdog"), ("n02111889", "Samoyed")),
+    ("n02115641", "dingo"),
+)
+
+CLASS_LISTS = {
+    "imagenet100": IMAGENET100,
+    "oxford_pets": OXFORD_PETS,
+    "imagenette": IMAGENETTE,
+    "imagewoof": IMAGEWOOF,
+}
 """The data sets whose classes are known beforehand."""
 
 

@@ -14,7 +14,6 @@ from types import ModuleType
 from typing import Any
 
 from datagen.core.errors import InputError, said_of
-from datagen.core.hub import local_folder
 from datagen.core.identity import Allowed, Spec
 from datagen.core.python_files import load_file, shipped_names
 from datagen.core.settings import Setting, Settings, split_assignment, unknown_key
@@ -26,6 +25,8 @@ from datagen.datasets.spec import (
     DerivedDataset,
     RealDataset,
 )
+from datagen.hub.models import folder_of
+from datagen.hub.repository import is_reference
 from datagen.recipes.recipe import DiffusionRecipe, StyleRecipe
 from datagen.recipes.settings import STYLED, TEXT_TO_IMAGE, named_classes, settings_of_method
 
@@ -96,24 +97,22 @@ def _checked_file(name: str, module: ModuleType) -> RecipeFile:
     return RecipeFile(name, recipe, pairs, given, count)
 
 
-def make_spec(file: RecipeFile, assignments: Sequence[str] = (), *, download: bool = False) -> DerivedDataset:
+def make_spec(file: RecipeFile, assignments: Sequence[str] = ()) -> DerivedDataset:
     """The spec of a recipe's set with `key=value` assignments applied.
 
     Args:
         file: the recipe.
         assignments: settings of the spec, "prompt_style", or files and folders: "pipeline", "adapter", "network",
             "styles", "prompts_file", "source". A pipeline or adapter may be a hub's "owner/name".
-        download: whether to fetch what a hub's name stands for.
 
     Raises:
         InputError: a key is unknown, a value is not allowed, a class has no prompt, or the source has other classes.
     """
+    file, others = with_files(file, assignments)
     known = file.settings()
     values: dict[str, Any] = {}
-    for key, text in map(split_assignment, assignments):
-        if key in file.files:
-            file = _with_file(file, key, text, download)
-        elif key in known:
+    for key, text in map(split_assignment, others):
+        if key in known:
             values[key] = known[key].value(text)
         else:
             raise unknown_key(key, {*known, *file.files})
@@ -125,12 +124,25 @@ def make_spec(file: RecipeFile, assignments: Sequence[str] = (), *, download: bo
     return recipe.spec(file.name, file.classes, source, **values)
 
 
-def _with_file(file: RecipeFile, key: str, text: str, download: bool) -> RecipeFile:
+def with_files(file: RecipeFile, assignments: Sequence[str]) -> tuple[RecipeFile, list[str]]:
+    """The recipe with the files and folders that are given, and the other assignments."""
+    others = []
+    for assignment in assignments:
+        key, text = split_assignment(assignment)
+        if key in file.files:
+            file = _with_file(file, key, text)
+        else:
+            others.append(assignment)
+    return file, others
+
+
+def _with_file(file: RecipeFile, key: str, text: str) -> RecipeFile:
     if key == "source":
         return replace(file, source=text if text in recipe_names() else Path(text))
     if key in ("pipeline", "adapter"):
-        folder = local_folder(text, download=download)
-        changed: Mapping[str, Any] = {key: folder}
+        folder = folder_of(text)
+        named = text if is_reference(text) and not Path(text).is_dir() else ""
+        changed: Mapping[str, Any] = {key: folder, "hub" if key == "pipeline" else "adapter_hub": named}
     else:
         changed = {key: Path(text).absolute()}
     return replace(file, recipe=replace(file.recipe, **changed))

@@ -27,6 +27,7 @@ from datagen.datasets.spec import (
     RealDataset,
     StylizedDataset,
 )
+from datagen.hub.repository import Reference
 from datagen.recipes.prompt_styles import class_prompts
 from datagen.recipes.settings import IMPORTED, METHODS, PROMPT_STYLE, STYLED, TEXT_TO_IMAGE, settings_of_method
 
@@ -35,7 +36,7 @@ _DEFAULTS = {known.name: known.default for known in fields(DerivedDataset)}
 _HINT_AND_RATE = (Setting("hint", str), Setting("rate", Rate | None))
 _DIFFUSION = (
     *(Setting("label", str), Setting("method", str, Allowed(choices=METHODS))),
-    *(Setting("pipeline", Path), Setting("adapter", Path | None)),
+    *(Setting("pipeline", Path), Setting("adapter", Path | None), Setting("hub", str), Setting("adapter_hub", str)),
     *(PROMPT_STYLE, Setting("prompts_file", Path | None), *_HINT_AND_RATE),
 )
 _IMPORTED = (
@@ -53,8 +54,10 @@ class DiffusionRecipe:
         label: the generator's name for readers, for example "Stable Diffusion 1.4".
         method: "text_to_image", or one of `OracleDataset.method`.
         pipeline: folder of the pipeline, in the layout of `diffusers`, weights as safetensors.
-        hint: how to get it, a sentence.
+        hub: where the hub has it, as OWNER/NAME or OWNER/NAME@REVISION; "": it does not.
+        hint: how to get it otherwise, a sentence.
         adapter: folder of a LoRA, if one is used.
+        adapter_hub: where the hub has the LoRA.
         prompt_style: as `datagen.recipes.prompt_styles.class_prompts` takes it.
         prompts_file: a CSV file of prompts (columns class, prompt) instead of a style.
         rate: steps of the denoiser a second for one image of the size that `settings` say; None where nobody knows.
@@ -66,9 +69,11 @@ class DiffusionRecipe:
 
     label: str
     pipeline: Path
+    hub: str = ""
     hint: str = ""
     method: str = TEXT_TO_IMAGE
     adapter: Path | None = None
+    adapter_hub: str = ""
     prompt_style: str = "c, d_c"
     prompts_file: Path | None = None
     rate: Rate | None = None
@@ -78,6 +83,20 @@ class DiffusionRecipe:
         with said_of(f"The recipe {shown(self.label)}"):
             take(self, _DIFFUSION)
             object.__setattr__(self, "settings", settings_of_method(self.method).checked(self.settings))
+            for name in filter(None, (self.hub, self.adapter_hub)):
+                Reference.parse(name)
+
+    @property
+    def on_the_hub(self) -> dict[Path, str]:
+        """The folders of pipeline and adapter that are not there, and where the hub has what belongs in them."""
+        places = ((self.pipeline, self.hub), (self.adapter, self.adapter_hub))
+        return {folder: name for folder, name in places if folder is not None and name and not folder.is_dir()}
+
+    @property
+    def how_to_get(self) -> str:
+        """A sentence that says how to get what is not there; "" where nobody has said."""
+        commands = [f"python -m datagen.fetch {name}" for name in self.on_the_hub.values()]
+        return f"Fetch it: {' and '.join(commands)}; or give --yes. {self.hint}".strip() if commands else self.hint
 
     def spec(
         self,
@@ -147,6 +166,11 @@ class ImportedRecipe:
         with said_of(f"The recipe {shown(self.label)}"):
             take(self, _IMPORTED)
 
+    @property
+    def how_to_get(self) -> str:
+        """A sentence that says how to get it."""
+        return self.hint
+
     def spec(
         self, name: str, classes: Sequence[tuple[str, str]], source: DatasetSpec | None = None, label: str = ""
     ) -> RealDataset:
@@ -209,6 +233,11 @@ class StyleRecipe:
         with said_of("The recipe of styles"):
             take(self, _STYLE)
             object.__setattr__(self, "settings", STYLED.checked(self.settings))
+
+    @property
+    def how_to_get(self) -> str:
+        """A sentence that says how to get network and pictures."""
+        return self.hint
 
     def spec(self, name: str, content: DatasetSpec, **settings: Any) -> StylizedDataset:
         """The spec of `content` in the style of the pictures; `settings` replace those of the recipe."""

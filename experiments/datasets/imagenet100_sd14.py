@@ -14,10 +14,8 @@ from datagen.recipes.recipe import DiffusionRecipe
 RECIPE = DiffusionRecipe(
     label="Stable Diffusion 1.4",
     pipeline=Path("models/stable-diffusion-v1-4"),
-    hint=(
-        "Put CompVis/stable-diffusion-v1-4 there, weights as safetensors, or give pipeline=DIR: "
-        "hf download CompVis/stable-diffusion-v1-4 --exclude '*.bin' '*.ckpt' --local-dir models/stable-diffusion-v1-4"
-    ),
+    hub="CompVis/stable-diffusion-v1-4",
+    hint="Or give pipeline=DIR, with weights as safetensors.",
     prompt_style="c, d_c",
     # Eager, as the recipe draws: compiled, diffusers' own figure is 200.
     rate=Rate(130, "an A100", "derived", "diffusers' figure for batches of 16, eager, by pixels; not measured here"),

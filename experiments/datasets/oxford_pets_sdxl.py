@@ -15,10 +15,8 @@ RECIPE = DiffusionRecipe(
     label="SDXL with LCM-LoRA",
     pipeline=Path("models/stable-diffusion-xl-base-1.0"),
     adapter=Path("models/lcm-lora-sdxl"),
-    hint=(
-        "Put stabilityai/stable-diffusion-xl-base-1.0 there, and latent-consistency/lcm-lora-sdxl in "
-        "models/lcm-lora-sdxl, weights as safetensors."
-    ),
+    hub="stabilityai/stable-diffusion-xl-base-1.0",
+    adapter_hub="latent-consistency/lcm-lora-sdxl",
     prompt_style="pet attributes",
     rate=Rate(9, "one GPU", "guess"),
     settings={

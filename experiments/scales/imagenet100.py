@@ -6,9 +6,11 @@ for a global batch of 256 (t-ReX: four GPUs of 64); the other is `batch_size=64`
 
 from pathlib import Path
 
+from datagen.importing.from_hub import HubSource
 from datagen.recipes.class_lists import IMAGENET100
 from experiments.datasets import imagenet100_sd14, imagenet100_sd21, imagenet100_stylized, imagenet100_unclip
-from orchestrator.scale import Rates, Scale
+from orchestrator.provisions import Rates
+from orchestrator.scale import Scale
 
 SCALE = Scale(
     name="imagenet100",
@@ -16,8 +18,9 @@ SCALE = Scale(
     classes=tuple((image_class.name, image_class.wordnet_id) for image_class in IMAGENET100),
     images=Path("store/imported/imagenet100"),
     expected_images={"train": 126_689, "validation": 5_000},
+    hub=HubSource(name="imagenet100", repository="clane9/imagenet-100"),
     import_hint=(
-        "Import them from the folders of ImageNet that hold the 100 classes: "
+        "Or import them from the folders of ImageNet that hold the 100 classes: "
         "python -m datagen.import_images --name imagenet100 --train DIR --val DIR; or give images=DIR."
     ),
     generators={
@@ -37,6 +40,6 @@ SCALE = Scale(
         "learning_rate": 0.1,
         "precision": "float16",
     },
-    rates=Rates(trained=2470, prepared=50_000, startup=60, machine="an A100 by others, not here"),
+    rates=Rates(trained=2470, prepared=50_000, startup=60, machine="an A100 by others, not here", device="GPU"),
     published="imagenet100",
 )

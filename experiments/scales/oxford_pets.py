@@ -6,9 +6,11 @@ one of four GPUs; the other reading is `batch_size=32`. Synthetic images come fr
 
 from pathlib import Path
 
+from datagen.importing.from_hub import HubSource
 from datagen.recipes.class_lists import OXFORD_PETS
 from experiments.datasets import imagenet100_stylized, oxford_pets_sdxl
-from orchestrator.scale import Pretrained, Rates, Scale
+from orchestrator.provisions import Pretrained, Rates
+from orchestrator.scale import Scale
 
 SCALE = Scale(
     name="oxford_pets",
@@ -16,15 +18,15 @@ SCALE = Scale(
     classes=tuple((image_class.name, image_class.wordnet_id) for image_class in OXFORD_PETS),
     images=Path("store/imported/oxford_pets"),
     expected_images={"train": 3_680, "validation": 3_669},
+    hub=HubSource(name="oxford_pets", repository="timm/oxford-iiit-pet", validation="test", label="label"),
     import_hint=(
-        "Import them from the unpacked download: python -m datagen.import_images --name oxford_pets --pets DIR; "
-        "or give images=DIR."
+        "Or import them from the unpacked download: python -m datagen.import_images --name oxford_pets --pets DIR."
     ),
     generators={"default": oxford_pets_sdxl.RECIPE},
     style=imagenet100_stylized.RECIPE,
     pretrained=Pretrained(
         Path("models/tiny_vit_5m_224.in1k/model.safetensors"),
-        "hf download timm/tiny_vit_5m_224.in1k --local-dir models/tiny_vit_5m_224.in1k",
+        hub="timm/tiny_vit_5m_224.in1k",
     ),
     recipe={
         "model": "tiny_vit_5m_224",
@@ -37,6 +39,6 @@ SCALE = Scale(
         "learning_rate": 0.1,
         "precision": "float16",
     },
-    rates=Rates(trained=2000, prepared=50_000, startup=60, machine="nothing: a guess"),
+    rates=Rates(trained=2000, prepared=50_000, startup=60, machine="nothing: a guess", device="GPU"),
     published="oxford_pets",
 )

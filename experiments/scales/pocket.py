@@ -11,7 +11,8 @@ from datagen import pocket
 from datagen.pocket.classes import CLASSES
 from experiments.datasets import pocket as synthetic
 from experiments.datasets import pocket_oracle, pocket_stylized
-from orchestrator.scale import Rates, Scale
+from orchestrator.provisions import Rates
+from orchestrator.scale import Scale
 
 SCALE = Scale(
     name="pocket",

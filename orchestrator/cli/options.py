@@ -11,10 +11,12 @@ from typing import Any
 import click
 from rich.console import Console
 
+from datagen.core.device import AUTO, parsed
 from datagen.core.errors import InputError
 from orchestrator.cli.plan_view import plan_document, show_plan
 from orchestrator.cli.status import show_status
 from orchestrator.execution.logs import logs_of
+from orchestrator.planning.downloads import fetch_missing
 from orchestrator.planning.plan import Plan, repair
 from orchestrator.planning.selection import find_trial
 from orchestrator.storage.store import Store
@@ -35,6 +37,7 @@ _OPTIONS = (
     ),
     click.option("--address", help="Join a running Ray cluster, for example auto or ray://host:10001."),
     click.option("--dashboard/--no-dashboard", default=True, show_default=True, help="Of a cluster that starts here."),
+    click.option("--device", default="auto", show_default=True, help="Of this machine: cpu, cuda, cuda:1 or mps."),
     click.option("--gpus-per-worker", default=1.0, show_default=True, type=click.FloatRange(0, 64, min_open=True)),
     click.option("--cpus-per-worker", type=click.FloatRange(0, 1024, min_open=True), help="By default a fair share."),
     click.option(
@@ -43,6 +46,7 @@ _OPTIONS = (
         show_default=True,
         help="Folder of results, or s3://bucket/folder.",
     ),
+    click.option("--yes", is_flag=True, help="Fetch from the hub what is not here without a question."),
     click.option("--repair", is_flag=True, help="Check every byte in the store, and make damaged parts again."),
 )
 
@@ -61,13 +65,17 @@ class Options:
     stall_minutes: float = 30.0
     address: str | None = None
     dashboard: bool = True
+    device: str = "auto"
     gpus_per_worker: float = 1.0
     cpus_per_worker: float | None = None
     repair: bool = False
+    yes: bool = False
 
     def __post_init__(self) -> None:
         if self.plan not in (None, "table", "json"):
             raise InputError(f"--plan shows a table or json, not {self.plan!r}.")
+        if parsed(self.device) != AUTO and self.address:
+            raise InputError("--device is of this machine: leave it out where --address names a cluster.")
 
     @property
     def looks_only(self) -> bool:
@@ -106,7 +114,9 @@ def _show_logs(plan: Plan, store: Store, trial: str, console: Console) -> None:
 
 
 def make_ready(make: Callable[[bool], Plan], store: Store, options: Options, console: Console) -> Plan:
-    """The plan to run, after --repair and --force have removed what is to be made again; it knows what was forced.
+    """The plan to run, which knows what was forced.
+
+    Before, --repair and --force remove what is to be made again, and what the hub has is fetched, if the user agrees.
 
     Args:
         make: makes the plan; its argument says whether to check that the store's files are whole.
@@ -123,5 +133,6 @@ def make_ready(make: Callable[[bool], Plan], store: Store, options: Options, con
         store.remove(spec)
         store.forget_epochs(spec)
         console.print(f"{spec.title} will run again.")
-    plan = make(True)
+    looked_at = make(True)
+    plan = make(True) if fetch_missing(looked_at, options.yes, options.address, console) else looked_at
     return replace(plan, forced=tuple(find_trial(plan, name) for name in options.force))

@@ -28,7 +28,7 @@ _ONLY_IN_FILES = {"mixing_folder", "own_sources", MIXING_PICTURES}
 _FOLDER_SETTINGS = {key: Setting(key, Path) for key in (*FOLDERS, MIXING_PICTURES, EVALUATIONS)}
 OPTIONS = (
     *("seeds", "vary", "scale", "plan", "status", "logs", "only", "force", "fail_fast", "address", "dashboard"),
-    *("gpus_per_worker", "cpus_per_worker", "store", "repair", "stall_minutes"),
+    *("gpus_per_worker", "cpus_per_worker", "store", "repair", "stall_minutes", "yes", "device"),
 )
 """What the command takes as an option, and not as `key=value`."""
 

@@ -8,10 +8,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from datagen.core.device import gpus_here
+from datagen.core.wording import counted
 from datagen.datasets.spec import DatasetSpec, DerivedDataset, RealDataset
 from orchestrator.cli.progress import duration
 from orchestrator.planning.catalog import load_study, scale_names, study_names
+from orchestrator.planning.cost import CORE_OF_GPU
 from orchestrator.planning.plan import Plan, Spec, stored_needs
+from orchestrator.provisions import GPU_CLASSES
 from orchestrator.recipes import recipe_names
 from trainables.evaluation.prediction_spec import PredictionSpec
 from trainables.spec import TrainingSpec
@@ -133,14 +137,26 @@ def _prediction_rows(plan: Plan) -> list[tuple[str, str, str]]:
     return rows
 
 
+def _without_gpu(seconds: float, cores: int) -> str:
+    """How long a plan by the rates of an A100 takes elsewhere; all but the A100 are guesses, which is said."""
+    cards = [f"{name} {duration(seconds / speed)}" for name, speed in GPU_CLASSES.items()]
+    here = duration(seconds / CORE_OF_GPU / cores)
+    return f"(no GPU here) for one card of {', '.join(cards)}; for these {cores} cores {here}: guesses"
+
+
 def _cost(plan: Plan, slots: int) -> str:
     seconds, rates = plan.seconds(), plan.scale.rates
+    if rates.device == "GPU" and not (gpus := len(gpus_here())):
+        estimate = _without_gpu(seconds, slots)
+    else:
+        slots = gpus if rates.device == "GPU" else slots
+        estimate = f"{duration(seconds / slots + rates.startup)} on {counted(slots, 'worker')}"
     made = [spec for spec in plan.missing() if isinstance(spec, DerivedDataset)]
     by = dict.fromkeys(f" Data sets at the rate of {spec.rate}." for spec in made if spec.rate and rates.made == 1)
     unknown = [f" No rate is known for {spec.title}: not counted." for spec in made if spec.rate is None]
     return (
-        f"Estimated {duration(seconds / slots + rates.startup)} on {slots} workers: {duration(seconds)} of one core or "
-        f"GPU, by rates measured on {rates.machine}.{''.join((*by, *dict.fromkeys(unknown)))} Without shared trunks "
+        f"Estimated {estimate}: {duration(seconds)} of one {rates.device}, by rates measured on {rates.machine}."
+        f"{''.join((*by, *dict.fromkeys(unknown)))} Without shared trunks "
         f"{duration(plan.seconds_alone())}; with nothing shared, each trial with a base of its own, "
         f"{duration(plan.seconds_unshared())}."
     )

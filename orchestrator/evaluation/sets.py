@@ -29,6 +29,17 @@ def checked_evaluations(words: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(known.get(word, word) for word in words))
 
 
+def is_imported(word: str) -> bool:
+    """Whether there is a set of that name or in that folder."""
+    return _folder_of(word) is not None
+
+
+def _folder_of(word: str) -> Path | None:
+    places = [Path(word), IMPORTED / word]
+    folders = [place / part for place in places for part in ("validation", "train", "")]
+    return next((folder for folder in folders if (folder / MANIFEST).is_file()), None)
+
+
 def imported_evaluation(word: str, classes: Sequence[tuple[str, str]]) -> tuple[RealDataset, tuple[int, ...]]:
     """A set by its folder or by the name under which it was imported, and the label here of each of its classes.
 
@@ -38,9 +49,7 @@ def imported_evaluation(word: str, classes: Sequence[tuple[str, str]]) -> tuple[
     Raises:
         InputError: there is no such set, or it shares no class.
     """
-    places = [Path(word), IMPORTED / word]
-    folders = [place / part for place in places for part in ("validation", "train", "")]
-    folder = next((folder for folder in folders if (folder / MANIFEST).is_file()), None)
+    folder = _folder_of(word)
     if folder is None:
         raise InputError(
             f"There is no data set {word} to evaluate on: no folder of that name, and none in {IMPORTED}. Import it: "

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import ray
 
+from datagen.core.device import AUTO, CHOSEN, gpus_here, precision_on, why_no_cuda
 from datagen.core.errors import InputError
 from datagen.core.ray_session import start_ray
+from datagen.core.wording import counted
 from orchestrator.planning.plan import Task
 
 
@@ -86,10 +89,43 @@ def join_cluster(
     """
     shown_at = start_ray(address, dashboard=dashboard)
     resources = ray.cluster_resources()
+    if os.environ.get(CHOSEN) == "mps":
+        cpus_per_worker = float(resources.get("CPU", 1))  # One Apple GPU, which Ray does not count.
     return Cluster(
         dashboard=shown_at,
         cpus=int(resources.get("CPU", 1)),
         gpus=int(resources.get("GPU", 0)),
         gpus_per_worker=gpus_per_worker,
         cpus_per_worker=cpus_per_worker,
+    )
+
+
+def devices_line(cluster: Cluster, joined: bool) -> str:
+    """What was found, and what was chosen.
+
+    Args:
+        cluster: the cluster, and
+        joined: whether it was there before, perhaps on other machines.
+
+    Raises:
+        InputError: this machine has a GPU that torch cannot use.
+    """
+    slots = counted(cluster.slots, "worker")
+    if os.environ.get(CHOSEN) == "mps":
+        return "Device: Apple's GPU, one worker; 16-bit arithmetic where precision=auto is float16"
+    if not cluster.gpus:
+        return f"Device: {counted(cluster.cpus, 'CPU core')}, {slots}; precision=auto is float32, nothing is compiled"
+    if joined:
+        return f"Device: a cluster of {counted(cluster.gpus, 'GPU')} and {cluster.cpus} CPU cores, {slots}"
+    import torch
+
+    if not torch.cuda.is_available():
+        raise InputError(
+            f"This machine has a GPU that torch cannot use. {why_no_cuda()} Or go on without it: --device cpu."
+        )
+    chosen = precision_on(torch.device("cuda", 0), AUTO)
+    cards = ", ".join(dict.fromkeys(f"{gpu.name} of {gpu.bytes / 2**30:.0f} GiB" for gpu in gpus_here()))
+    return (
+        f"Device: {cluster.gpus} x {cards}, {slots}; precision=auto is {chosen}, channels last, batches fetched ahead; "
+        "cohorts and drawn batches are cut to the card's memory; long trainings are compiled"
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from datagen.core.device import this_device
 from datagen.core.errors import InputError
 from datagen.core.identity import fingerprint_of
 from datagen.datasets.virtual import VirtualDataset
@@ -56,7 +57,7 @@ def train_and_publish(
     from trainables.models.networks import timm_checkpoint
 
     if context is None:
-        context = DistributedContext(device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        context = DistributedContext(device=this_device())
     if context.device.type == "cpu":
         # One process a core with one thread each: two threads were slower than one (docs/cluster.md, "On CPUs").
         torch.set_num_threads(1)

@@ -6,6 +6,7 @@ import itertools
 import time
 from collections.abc import Callable, Sequence
 
+from datagen.core.device import this_device
 from orchestrator.execution.messages import ImagesDrawn
 from orchestrator.planning.plan import stored_needs
 from orchestrator.storage.images import folder_of, images_of
@@ -32,7 +33,7 @@ def predict_and_publish(
     from trainables.evaluation.predict import predict
     from trainables.input.pixel_statistics import PixelStatistics
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = this_device()
     if device.type == "cpu":
         torch.set_num_threads(1)
     told_at = time.monotonic()

@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Sequence
 
 from orchestrator.planning.cost import cohort_seconds
-from orchestrator.scale import Rates
+from orchestrator.provisions import Rates
 from trainables.partition import Cost, partition
 from trainables.spec import TrainingSpec
 

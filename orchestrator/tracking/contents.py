@@ -104,7 +104,7 @@ def dataset_input(spec: DatasetSpec, store: Store, context: str) -> DatasetInput
     """A data set as MLflow shows it; `context` is "training" or "evaluation"."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    source = {"uri": store.folder(spec).as_uri()}
+    source = {"uri": store.folder(spec).absolute().as_uri()}
     if isinstance(spec, DiffusionDataset):
         source["pipeline"] = spec.pipeline
     about = {"images": spec.images, "classes": len(spec.class_names)}

@@ -16,13 +16,14 @@ from click.testing import CliRunner, Result
 
 from datagen import generate as generate_command
 from datagen import pocket
-from datagen.core import digests, hub
+from datagen.core import digests
 from datagen.core.errors import InputError
 from datagen.core.settings import parsed
 from datagen.datasets.spec import GeneratedDataset, OracleDataset, StylizedDataset
 from datagen.generate import main
 from datagen.generation.engine import GenerationFailedError
-from datagen.recipes.load import load_recipe, make_spec, recipe_names
+from datagen.recipes.load import load_recipe, make_spec, recipe_names, with_files
+from datagen.recipes.recipe import DiffusionRecipe
 from experiments.scales import imagenet100, oxford_pets
 from experiments.scales import pocket as pocket_scale
 from orchestrator.storage.store import Store
@@ -75,7 +76,7 @@ def test_a_plan_counts_estimates_and_says_what_is_missing(tmp_path: Path) -> Non
     assert found["images"] == 126_689 and found["shards"] == 990 and found["classes"] == 100
     assert 10 < found["hours"] < 100 and "not measured here" in found["rate_from"]
     assert 5e9 < found["bytes"] < 50e9
-    assert "stabilityai/stable-diffusion-2-1-unclip" in found["missing"][0]
+    assert "datagen.fetch sd2-community/stable-diffusion-2-1-unclip" in found["missing"][0]
     assert "The source images are not in" in found["missing"][1]
     assert not list(tmp_path.iterdir())
     refused = run("imagenet100_unclip", "--store", str(tmp_path))
@@ -166,34 +167,14 @@ def test_a_damaged_set_is_named(tmp_path: Path) -> None:
     assert done.exit_code == 2 and "has 5 bytes instead of" in " ".join(done.output.split())
 
 
-def test_a_hub_that_cannot_be_reached_is_one_sentence_with_the_way_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import huggingface_hub
-
-    def unreachable(*arguments: Any, **options: Any) -> None:
-        raise OSError("[Errno 101] Network is unreachable")
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", unreachable)
-    monkeypatch.setattr(hub, "MODELS", tmp_path / "models")
-    assert hub.local_folder("owner/name") == tmp_path / "models" / "name"
-    with pytest.raises(InputError, match=r"Network is unreachable.*hf download owner/name .* give the folder"):
-        hub.local_folder("owner/name", download=True)
-    assert hub.local_folder(str(tmp_path)) == tmp_path
-
-
-def test_what_the_hub_has_sent_in_part_is_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import huggingface_hub
-
-    def send(name: str, local_dir: Path, **options: Any) -> None:
-        assert "*.bin" not in options["allow_patterns"]
-        local_dir.mkdir(parents=True)
-        (local_dir / "model_index.json").touch()
-        assert not (tmp_path / "models" / "name").exists()
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", send)
-    monkeypatch.setattr(hub, "MODELS", tmp_path / "models")
-    assert (hub.local_folder("owner/name", download=True) / "model_index.json").exists()
+def test_a_name_of_the_hub_is_a_folder_below_models_and_asked_for_before_it_is_fetched(tmp_path: Path) -> None:
+    file, others = with_files(load_recipe("pocket"), ["pipeline=owner/name@v1", "steps=3"])
+    recipe = file.recipe
+    assert isinstance(recipe, DiffusionRecipe) and others == ["steps=3"]
+    assert recipe.on_the_hub == {Path("models/name").absolute(): "owner/name@v1"}
+    assert "python -m datagen.fetch owner/name@v1; or give --yes" in recipe.how_to_get
+    file, _ = with_files(load_recipe("pocket"), [f"pipeline={tmp_path}"])
+    assert isinstance(file.recipe, DiffusionRecipe) and file.recipe.on_the_hub == {}
 
 
 def test_settings_are_parsed_by_their_type() -> None:

@@ -12,7 +12,7 @@ from datagen.core.errors import InputError
 from datagen.datasets.spec import GeneratedDataset, OracleDataset
 from datagen.recipes.recipe import DiffusionRecipe, StyleRecipe
 from orchestrator.planning.catalog import load_scale
-from orchestrator.scale import Pretrained, Rates
+from orchestrator.provisions import Pretrained, Rates
 
 POCKET = load_scale("pocket")
 RECIPE = POCKET.generators["default"]

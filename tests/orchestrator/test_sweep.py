@@ -300,7 +300,7 @@ def test_without_a_study_the_studies_are_listed_with_scales_and_recipes() -> Non
     listed = looked()
     assert listed.exit_code == 0
     assert "layer_importance" in listed.stdout
-    assert "--scale NAME: imagenet100, own, oxford_pets, pocket" in listed.stdout
+    assert "--scale NAME: imagenet100, imagenette, imagewoof, own, oxford_pets, pocket" in listed.stdout
     assert "recipe=NAME: deit, papers, pretty, resnet_a3" in listed.stdout
 
 

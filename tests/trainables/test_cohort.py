@@ -17,7 +17,7 @@ from trainables.models.layers import LAYERS
 from trainables.report import EpochReport
 from trainables.spec import TrainingSpec
 from trainables.timers import Timers
-from trainables.trunk import Branch
+from trainables.trunk import Branch, compiles
 
 DEPTHS = range(1, 18)
 
@@ -223,6 +223,29 @@ def test_at_the_depth_of_all_layers_the_source_is_only_evaluated(
     assert all(torch.equal(evaluated.state[key], value) for key, value in base.state.items())
     assert [row["top1"] for row in evaluated.history] == [base.history[-1]["top1"]] * 2
     assert not torch.equal(trained.state["fc.weight"], base.state["fc.weight"])
+
+
+def test_auto_precision_is_float32_on_a_cpu(
+    base_spec: TrainingSpec, train_images: ImageSet, validation_images: ImageSet
+) -> None:
+    one, other = (
+        replace(base_spec, precision=precision, epochs=2, warmup_epochs=1) for precision in ("auto", "float32")
+    )
+    assert one.fingerprint != other.fingerprint
+    states = [train_cohort([spec], train_images, validation_images)[0].state for spec in (one, other)]
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[1])
+
+
+@pytest.mark.parametrize(
+    ("length", "expected"), [({"epochs": 10_000_000}, True), ({}, False), ({"compile": True}, True)]
+)
+def test_a_training_is_compiled_on_a_gpu_where_its_length_pays(
+    length: dict, expected: bool, base_spec: TrainingSpec
+) -> None:
+    spec = replace(base_spec, **length)
+    assert compiles(spec, torch.device("cuda")) is expected
+    assert compiles(spec, torch.device("cpu")) is bool(spec.compile)
+    assert not compiles(replace(spec, compile=False), torch.device("cuda"))
 
 
 @pytest.mark.parametrize(

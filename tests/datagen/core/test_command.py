@@ -27,6 +27,7 @@ COMMANDS = {
     "orchestrator.representations": "orchestrator/representations.py",
     "orchestrator.clean": "orchestrator/clean.py",
     "datagen.generate": "datagen/generate.py",
+    "datagen.fetch": "datagen/fetch.py",
     "datagen.prompts": "datagen/prompts.py",
     "datagen.preview": "datagen/preview.py",
     "datagen.import_images": "datagen/import_images.py",

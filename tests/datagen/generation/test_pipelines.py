@@ -18,6 +18,7 @@ from PIL import Image
 
 from datagen import pocket
 from datagen.core.errors import InputError
+from datagen.datasets.pictures import checked_picture
 from datagen.datasets.shards import ImageRow, publish_dataset, read_manifest
 from datagen.datasets.source_rows import SourceRows
 from datagen.datasets.spec import DiffusionDataset, GeneratedDataset, OracleDataset, RealDataset
@@ -388,6 +389,57 @@ def test_half_precision_files_of_the_hub_are_found(tmp_path: Path) -> None:
     assert weights_variant(tmp_path) == "fp16"
     (tmp_path / "unet" / "diffusion_pytorch_model.safetensors").touch()
     assert weights_variant(tmp_path) is None
+
+
+def test_parts_of_two_precisions_load_together(folders: dict[str, Path], tmp_path: Path) -> None:
+    """The hub has some pipelines' denoisers in half precision and their text encoders in full."""
+    mixed = tmp_path / "mixed"
+    shutil.copytree(folders["sdxl"], mixed)
+    weights = mixed / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.rename(weights.with_name("diffusion_pytorch_model.fp16.safetensors"))
+    spec = spec_of("sdxl", folders)
+    position = [(0, 0)]
+    other = replace(spec, pipeline_folder=mixed)
+    assert drawn(other, position, folders)[0].image == drawn(spec, position, folders)[0].image
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_draws_the_same(
+    generated_spec: GeneratedDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    positions = [(row % 2, row // 2) for row in range(24)]
+    painter = TextToImage(replace(generated_spec, images_at_once=24))
+    whole = painter.draw(positions)
+    inner, sizes = painter._draw_batch, list[int]()
+
+    def small_card(subjects: Sequence[Any]) -> np.ndarray:
+        sizes.append(len(subjects))
+        if len(subjects) > 8:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return inner(subjects)
+
+    monkeypatch.setattr(painter, "_draw_batch", small_card)
+    assert [row.image for row in painter.draw(positions)] == [row.image for row in whole]
+    assert sizes == [24, 12, 6, 6, 6, 6]
+    assert len(painter.draw(positions[:6])) == 6 and sizes[6:] == [6], "it stays halved"
+
+    def no_room(subjects: Sequence[Any]) -> np.ndarray:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(painter, "_draw_batch", no_room)
+    with pytest.raises(InputError, match=r"does not hold one image of 32 x 32 pixels\. See what else is on it"):
+        painter.draw(positions[:4])
+
+
+def test_drawn_images_are_stored_as_an_import_stores_real_ones(generated_spec: GeneratedDataset) -> None:
+    """One resampling and one encoder: a gap between them is not its."""
+    spec = replace(generated_spec, image_format="jpeg")
+    plain = TextToImage(replace(spec, image_format="png")).draw([(0, 0)])[0].image
+    painter = TextToImage(replace(spec, stored_size=16))
+    painter._seed = TextToImage(replace(spec, image_format="png"))._seed  # type: ignore[method-assign]
+    stored = painter.draw([(0, 0)])[0].image
+    assert stored == checked_picture(plain, resize=16).encoded
+    assert Image.open(io.BytesIO(stored)).size == (16, 16)
+    assert replace(spec, stored_size=16).fingerprint != spec.fingerprint
 
 
 def test_painters_share_one_code() -> None:

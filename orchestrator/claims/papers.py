@@ -10,7 +10,7 @@ from datagen.core.errors import InputError
 from datagen.core.identity import shown
 from datagen.core.settings import nearest
 
-PUBLISHED = Path(__file__).parents[1] / "experiments" / "published_results.csv"
+PUBLISHED = Path(__file__).parents[2] / "experiments" / "published_results.csv"
 
 
 @cache
