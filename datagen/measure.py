@@ -15,20 +15,12 @@ import click
 from rich.table import Table
 
 from datagen.core.command import errors_in_a_sentence
-from datagen.core.errors import InputError
 from datagen.core.files import write_json
 from datagen.core.progress import ImageProgress
 from datagen.core.terminal import console_for_errors, console_for_output
 from datagen.measuring.encoders import Encoder, Features, features_of, load_encoder
-from datagen.measuring.measures import (
-    NEAREST,
-    by_class,
-    frechet_distance,
-    kernel_distance,
-    manifold_measures,
-    near_duplicates,
-    vendi_score,
-)
+from datagen.measuring.measures import NEAREST
+from datagen.measuring.summary import measured
 from datagen.storage.named import find_dataset
 
 SHOWN_PAIRS = 10
@@ -63,28 +55,6 @@ def main(
     if out is not None:
         write_json(out, {"sets": [str(folder) for folder in folders], "encoder": network.name, **measures})
         console.print(f"Written: {out}")
-
-
-def measured(sets: Sequence[Features], nearest: int = NEAREST, similarity: float = 0.99) -> dict[str, Any]:
-    """All measures of a set, and, of two, of the first against the second.
-
-    Raises:
-        InputError: a set has too few images.
-    """
-    first = sets[0]
-    if len(first.values) < 2:
-        raise InputError("The set has one image. Measures need more.")
-    values: dict[str, Any] = {"images": len(first.values), "vendi": vendi_score(first.values)}
-    values["duplicates"] = near_duplicates(first.values, similarity=similarity)
-    if len(sets) > 1:
-        second = sets[1]
-        values |= manifold_measures(second.values, first.values, nearest)
-        of_classes = by_class(second.values, second.labels, first.values, first.labels, nearest)
-        values |= {f"{name} by class": value for name, value in of_classes.items()}
-        values["frechet distance"] = frechet_distance(first.values, second.values)
-        values["kernel distance"] = kernel_distance(first.values, second.values)
-        values["leaks"] = near_duplicates(first.values, second.values, similarity)
-    return values
 
 
 def _read(folder: Path, encoder: Encoder) -> Features:

@@ -74,6 +74,7 @@ class Scale:
         chosen: settings that were given with the command; they replace a recipe's.
         evaluations: further sets that every training is evaluated on, by their words (`evaluation_sets`).
         evaluations_if_there: likewise, of imported sets that the user may have.
+        measures: whether sets of synthetic images are measured against the real ones; None: three sets or more are.
         classes_from_images: whether classes, and the scale's name, are those of the imported images, once they are
             there.
 
@@ -98,6 +99,7 @@ class Scale:
     chosen: Mapping[str, Any] = field(default_factory=dict)
     evaluations: tuple[str, ...] = ()
     evaluations_if_there: tuple[str, ...] = ()
+    measures: bool | None = None
     classes_from_images: bool = False
     _made: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -389,7 +391,7 @@ _SCALE = (
     *(Setting("name", str, meaning=plain_name), Setting("summary", str), Setting("images", Path)),
     *(Setting("rates", Rates), Setting("style", StyleRecipe | None), Setting("pretrained", Pretrained | None)),
     *(
-        Setting("hub", HubSource | None),
+        *(Setting("measures", bool | None), Setting("hub", HubSource | None)),
         Setting("import_hint", str),
         Setting("published", str | None),
         Setting("classes_from_images", bool),

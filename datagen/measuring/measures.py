@@ -128,6 +128,15 @@ def near_duplicates(
     return sorted(pairs, key=lambda pair: -pair[2])
 
 
+def count_near_duplicates(first: np.ndarray, second: np.ndarray | None = None, similarity: float = 0.99) -> int:
+    """How many pairs `near_duplicates` would name; in little memory however many there are."""
+    a = _unit(first)
+    b = a if second is None else _unit(second)
+    found = sum(int((a[start : start + ROWS] @ b.T >= similarity).sum()) for start in range(0, len(a), ROWS))
+    itself = int(((a * a).sum(1) >= similarity).sum()) if second is None else 0
+    return found if second is not None else (found - itself) // 2
+
+
 def _unit(features: np.ndarray) -> np.ndarray:
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     result: np.ndarray = features / np.maximum(lengths, 1e-12)

@@ -24,8 +24,13 @@ FOLDERS = {"images": "images", "pipeline": "generator", "synthetic": "synthetic"
 MIXING_PICTURES = "mixing_pictures"
 EVALUATIONS = "evaluations"
 """Key of further sets that every training is evaluated on."""
+MEASURES = "measures"
+"""Key that says whether sets of synthetic images are measured."""
 _ONLY_IN_FILES = {"mixing_folder", "own_sources", MIXING_PICTURES}
-_FOLDER_SETTINGS = {key: Setting(key, Path) for key in (*FOLDERS, MIXING_PICTURES, EVALUATIONS)}
+_FOLDER_SETTINGS = {
+    **{key: Setting(key, Path) for key in (*FOLDERS, MIXING_PICTURES, EVALUATIONS)},
+    MEASURES: Setting(MEASURES, bool),
+}
 OPTIONS = (
     *("seeds", "vary", "scale", "plan", "status", "logs", "only", "force", "fail_fast", "address", "dashboard"),
     *("gpus_per_worker", "cpus_per_worker", "store", "repair", "stall_minutes", "yes", "device"),
@@ -60,6 +65,9 @@ def apply_overrides(study: Study, scale: Scale, assignments: Sequence[str]) -> t
             continue
         if key == EVALUATIONS:
             scale = replace(scale, evaluations=tuple(word.strip() for word in text.split(",") if word.strip()))
+            continue
+        if key == MEASURES:
+            scale = replace(scale, measures=_FOLDER_SETTINGS[key].value(text))
             continue
         if key == MIXING_PICTURES:
             training |= _mixing_pictures(Path(text).absolute())

@@ -17,6 +17,7 @@ from orchestrator.planning.cost import CORE_OF_GPU
 from orchestrator.planning.plan import Plan, Spec, stored_needs
 from orchestrator.provisions import GPU_CLASSES
 from orchestrator.recipes import recipe_names
+from trainables.evaluation.measure_spec import MeasureSpec
 from trainables.evaluation.prediction_spec import PredictionSpec
 from trainables.spec import TrainingSpec
 
@@ -75,6 +76,8 @@ def _artifact(plan: Plan, spec: Spec) -> dict[str, Any]:
 def _kind(spec: Spec) -> str:
     if isinstance(spec, PredictionSpec):
         return "predictions"
+    if isinstance(spec, MeasureSpec):
+        return "measures"
     return "model" if isinstance(spec, TrainingSpec) else "dataset"
 
 
@@ -97,6 +100,8 @@ def show_plan(plan: Plan, slots: int, console: Console) -> None:
     listed = [spec for spec in plan.artifacts if not isinstance(spec, PredictionSpec)]
     for spec in listed[:SHOWN]:
         title = f"data set, {_dataset_title(spec)}" if isinstance(spec, DatasetSpec) else f"trial {spec.title}"
+        if isinstance(spec, MeasureSpec):
+            title = f"measures of {spec.title}"
         if isinstance(spec, TrainingSpec) and spec.fingerprint not in trials:
             title = f"base {spec.title}"
         table.add_row(title, _action(plan, spec), spec.fingerprint[:12])

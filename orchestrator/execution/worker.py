@@ -42,9 +42,13 @@ def mindgap_task(config: dict[str, Any]) -> None:
             if task.members:
                 _train(task, resources, report, log)
             elif task.predictions:
-                from orchestrator.execution.prediction import predict_and_publish
+                from orchestrator.execution.evaluation import predict_and_publish
 
                 predict_and_publish(task.predictions, store, report, log.say)
+            elif task.measures:
+                from orchestrator.execution.evaluation import measure_and_publish
+
+                measure_and_publish(task.measures, store, report, log.say)
             else:
                 _generate(task.makes[0], resources, report, log.say)  # type: ignore[arg-type]
             _check_there(store)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from datagen.datasets.spec import DerivedDataset
 from orchestrator.provisions import Rates
+from trainables.evaluation.measure_spec import MeasureSpec
 from trainables.evaluation.prediction_spec import PredictionSpec
 from trainables.spec import TrainingSpec
 
@@ -30,6 +31,11 @@ def views_of(spec: TrainingSpec) -> float:
 def prediction_seconds(spec: PredictionSpec, rates: Rates) -> float:
     """Seconds to predict a set's images on one core or GPU: a forward pass of each."""
     return spec.images.images * (FORWARD_SHARE / rates.trained + 1 / rates.prepared)
+
+
+def measure_seconds(spec: MeasureSpec, rates: Rates) -> float:
+    """Seconds to measure a set on one core or GPU: a forward pass of its images and of the reference's."""
+    return (spec.images.images + spec.reference.images) * (FORWARD_SHARE / rates.trained + 1 / rates.prepared)
 
 
 def cohort_seconds(members: Sequence[TrainingSpec], rates: Rates) -> float:

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from datagen.core.digests import NOT_THERE
 from datagen.core.errors import InputError
+from datagen.core.own_code import is_own
 from datagen.datasets.pixel_statistics import dataset_statistics
 from datagen.datasets.spec import (
     DatasetSpec,
@@ -20,15 +21,19 @@ from datagen.datasets.spec import (
 from datagen.datasets.virtual import stored_parts
 from datagen.generation.pipeline_folders import check_weights
 from orchestrator.planning.balance import balanced
-from orchestrator.planning.cost import cohort_seconds, making_seconds, prediction_seconds
+from orchestrator.planning.cost import cohort_seconds, making_seconds, measure_seconds, prediction_seconds
 from orchestrator.planning.same_trainings import refuse_idle_axes, repetitions
 from orchestrator.scale import Scale
 from orchestrator.storage.store import Store
 from orchestrator.study import Point, Study, Trial
+from trainables.direction import REAL
+from trainables.evaluation.measure_spec import MeasureSpec
 from trainables.evaluation.prediction_spec import PredictionSpec
 from trainables.spec import TrainingSpec
 
-Spec = DatasetSpec | TrainingSpec | PredictionSpec
+Spec = DatasetSpec | TrainingSpec | PredictionSpec | MeasureSpec
+MEASURED_FROM = 3
+"""Sets of synthetic images from which on a study has them measured by itself: fewer show no relation."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +59,14 @@ class Task:
         return tuple(spec for spec in self.makes if isinstance(spec, PredictionSpec))
 
     @property
+    def measures(self) -> tuple[MeasureSpec, ...]:
+        """The measures to be made; empty for anything else."""
+        return tuple(spec for spec in self.makes if isinstance(spec, MeasureSpec))
+
+    @property
     def computes(self) -> bool:
         """Whether its own process takes a CPU or a GPU; a data set's actors have theirs from Ray Data."""
-        return bool(self.members or self.predictions)
+        return bool(self.members or self.predictions or self.measures)
 
     @property
     def workers(self) -> int:
@@ -175,7 +185,8 @@ class Plan:
             if isinstance(spec, PredictionSpec):
                 predicted[spec.training.cohort].append(spec)
         predictions = [self._prediction_task(specs) for specs in predicted.values()]
-        return datasets + [self._cohort_task(members) for members in pieces] + predictions
+        measures = [self._measure_task(spec) for spec in missing if isinstance(spec, MeasureSpec)]
+        return datasets + [self._cohort_task(members) for members in pieces] + predictions + measures
 
     def _dataset_task(self, spec: DerivedDataset) -> Task:
         verb = "stylize" if isinstance(spec, StylizedDataset) else "generate"
@@ -193,6 +204,9 @@ class Plan:
         needs = frozenset().union(*(self._needs(spec) for spec in specs))
         return Task(title, tuple(specs), needs, sum(prediction_seconds(spec, self.scale.rates) for spec in specs))
 
+    def _measure_task(self, spec: MeasureSpec) -> Task:
+        return Task(f"measure {spec.title}", (spec,), self._needs(spec), measure_seconds(spec, self.scale.rates))
+
     def _needs(self, spec: Spec) -> frozenset[str]:
         return frozenset(needed.fingerprint for needed in stored_needs(spec)) - self.existing
 
@@ -207,7 +221,11 @@ class Plan:
             cohort_seconds([spec], rates) if isinstance(spec, TrainingSpec) else making_seconds(spec, rates)
             for spec in self.missing()
             if isinstance(spec, TrainingSpec | DerivedDataset)
-        ) + sum(prediction_seconds(spec, rates) for spec in self.missing() if isinstance(spec, PredictionSpec))
+        ) + sum(
+            prediction_seconds(spec, rates) if isinstance(spec, PredictionSpec) else measure_seconds(spec, rates)
+            for spec in self.missing()
+            if isinstance(spec, PredictionSpec | MeasureSpec)
+        )
 
     def seconds_unshared(self) -> float:
         """Estimated seconds if every trial of the grid trained its own base and shared nothing, whatever exists."""
@@ -286,7 +304,7 @@ def _missing_input(spec: Spec, existing: frozenset[str], scale: Scale) -> str | 
     """What the user must provide before an artifact can be made; None if nothing."""
     if spec.fingerprint in existing:
         return None
-    if isinstance(spec, PredictionSpec):
+    if isinstance(spec, PredictionSpec | MeasureSpec):
         return None
     if isinstance(spec, TrainingSpec):
         return scale.how_to_get_weights() if spec.initial_weights == NOT_THERE else None
@@ -312,6 +330,8 @@ def stored_needs(spec: Spec) -> list[Spec]:
     needs: list[Spec] = list(spec.made_from) if isinstance(spec, DatasetSpec) else []
     if isinstance(spec, PredictionSpec):
         needs = [spec.training, spec.images]
+    if isinstance(spec, MeasureSpec):
+        needs = [spec.encoder, spec.images, spec.reference]
     if isinstance(spec, TrainingSpec):
         needs = [spec.train, spec.validation, *([spec.source] if spec.source else [])]
     return [part for need in needs for part in (stored_parts(need) if isinstance(need, DatasetSpec) else (need,))]
@@ -338,13 +358,39 @@ def repair(plan: Plan, store: Store) -> list[str]:
 
 
 def asked_of(trials: Iterable[Trial], scale: Scale) -> list[Spec]:
-    """What a study asks for: its trainings, and what each says of every set that the scale evaluates on."""
+    """What a study asks for: its trainings, what each says of every set that is evaluated on, and measures of sets."""
+    trials = list(trials)
     trainings = list({trial.spec.fingerprint: trial.spec for trial in trials}.values())
     sets = scale.evaluation_sets()
     predictions = [
         PredictionSpec(training=spec, images=images, labels=labels) for spec in trainings for images, labels in sets
     ]
-    return [*trainings, *predictions]
+    return [*trainings, *predictions, *_measures_of(trials, scale)]
+
+
+def _measures_of(trials: Sequence[Trial], scale: Scale) -> list[MeasureSpec]:
+    """Measures of the synthetic sets that are trained on, against the real images, by the base on those.
+
+    Where the user has not said whether, only of three sets or more.
+    """
+    trained = {spec.fingerprint: spec for trial in trials for spec in (trial.spec, trial.spec.source) if spec}
+    bases = [spec for spec in trained.values() if spec.source is None and spec.fraction == 1]
+    encoder = next((spec for spec in bases if spec.train.name == REAL and _can_encode(spec)), None)
+    parts = [part for spec in trained.values() for part in stored_parts(spec.train)]
+    sets = {part.fingerprint: part for part in parts if isinstance(part, DerivedDataset) or _is_drawn(part)}
+    wanted = len(sets) >= MEASURED_FROM if scale.measures is None else scale.measures
+    if encoder is None or not wanted:
+        return []
+    return [MeasureSpec(images=part, reference=encoder.train, encoder=encoder) for part in sets.values()]
+
+
+def _is_drawn(spec: DatasetSpec) -> bool:
+    return isinstance(spec, RealDataset) and spec.synthetic
+
+
+def _can_encode(spec: TrainingSpec) -> bool:
+    """Whether a network is one of the project's or timm's, on a set that is stored as it is."""
+    return not is_own(spec.model) and stored_parts(spec.train) == (spec.train,)
 
 
 def closure(asked: Iterable[Spec]) -> dict[str, Spec]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 
 import jinja2
@@ -11,18 +11,25 @@ import pandas as pd
 from orchestrator.claims.checks import RULE
 from orchestrator.reporting.evaluations import BY_CLASS, CALIBRATION, TOP1_BY_SET
 from orchestrator.reporting.formatting import claims_table, display_table
+from orchestrator.reporting.measures import ABOUT as MEASURES_ABOUT
 from orchestrator.reporting.report_data import NO_EVIDENCE, ReportData, fingerprints, training_sets, versions
 from orchestrator.reporting.samples import Strip, data_uri, sample_strips
 from orchestrator.storage.store import Store
+from trainables.direction import REAL, SYNTHETIC
 
 ROWS = 300
 """Rows of the table at most; table.csv has all."""
+
 SETS = 4
 """Data sets of which samples are shown, at most."""
+LOSING = 3
+"""Classes that lose most, of which samples are shown."""
 TEMPLATE = "page.html.j2"
 
 
-def html_page(evidence: ReportData, store: Store | None, figure: Path, command: str) -> str:
+def html_page(
+    evidence: ReportData, store: Store | None, figure: Path, command: str, measures: Sequence[Path] = ()
+) -> str:
     """The page of a report.
 
     Args:
@@ -30,6 +37,7 @@ def html_page(evidence: ReportData, store: Store | None, figure: Path, command: 
         store: where the data sets are, for sample images; None if they are not at hand.
         figure: the figure as SVG.
         command: that made the report.
+        measures: the figure of measures, in its formats; none where nothing was measured.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -63,6 +71,13 @@ def html_page(evidence: ReportData, store: Store | None, figure: Path, command: 
         by_class=_plain(evidence.evaluations.classes),
         by_class_note=BY_CLASS,
         compared=evidence.evaluations.sentences,
+        class_samples=_class_samples(evidence, store) if store is not None else [],
+        measures=_plain(evidence.measured.table),
+        measures_note=MEASURES_ABOUT,
+        measures_told=evidence.measured.sentences,
+        measures_figure=next(
+            (data_uri(path.read_bytes(), "image/svg+xml") for path in measures if path.suffix == ".svg"), ""
+        ),
         notes=[note for note in evidence.notes if note != RULE],
         samples=_samples(evidence, store) if store is not None else [],
         command=command,
@@ -83,6 +98,22 @@ def _kind(column: Hashable, value: str) -> str:
     if column == "against baseline":
         return "words significant" if "significant (" in value else "words"
     return "deviates" if column == "difference" and value.endswith("deviates") else ""
+
+
+def _class_samples(evidence: ReportData, store: Store) -> list[tuple[str, list[Strip]]]:
+    """Strips of the classes that lose most, of real and of synthetic training images, where both are there."""
+    table = evidence.evaluations.classes
+    if table.empty:
+        return []
+    names = [str(name) for name in table["class"].head(LOSING)]
+    known = list(evidence.plan.trials[0].train.class_names)
+    found = []
+    for kind in (REAL, SYNTHETIC):
+        spec = next((spec for spec in training_sets(evidence.plan) if spec.name == kind), None)
+        folder = None if spec is None else store.open_samples(spec)
+        if folder and (strips := sample_strips(folder, kind, [known.index(name) for name in names])):
+            found.append((f"{kind}: the classes that lose most", strips))
+    return found
 
 
 def _samples(evidence: ReportData, store: Store) -> list[tuple[str, list[Strip]]]:

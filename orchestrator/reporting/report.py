@@ -15,6 +15,8 @@ from orchestrator.planning.plan import Plan
 from orchestrator.reporting.evaluations import BY_CLASS, CALIBRATION, TOP1_BY_SET, Evaluations
 from orchestrator.reporting.figures import Caption, draw
 from orchestrator.reporting.formatting import claims_table, display_table, table_for_files
+from orchestrator.reporting.measures import ABOUT as MEASURES_ABOUT
+from orchestrator.reporting.measures import Measured, draw_measures
 from orchestrator.reporting.page import ROWS, html_page
 from orchestrator.reporting.report_data import ReportData, gather, versions
 from orchestrator.storage.store import Store, StoredModel
@@ -62,16 +64,17 @@ def write_report(
         evidence = gather(plan, store if samples else None, models)
         caption = Caption(evidence.title, evidence.whiskers)
         figures = draw(evidence.points, plan.study.figure, plan.study.axis_names, caption, folder)
+        drawn = draw_measures(evidence.measured, folder)
         pages = []
         if "md" in formats:
             pages.append(folder / "report.md")
             write_text(pages[-1], _markdown(evidence, command))
         if "html" in formats:
-            page = html_page(evidence, store if samples else None, folder / "figure.svg", command)
+            page = html_page(evidence, store if samples else None, folder / "figure.svg", command, drawn)
             pages.append(folder / "report.html")
             write_text(pages[-1], page)
         tables = _write_tables(evidence, folder) if "csv" in formats else []
-        files = (*pages, *figures, *tables)
+        files = (*pages, *figures, *drawn, *tables)
         evaluated = evidence.evaluations.further()
         return Report(evidence.trials, evidence.points, evidence.verdict, evidence.spread, files, evaluated)
 
@@ -86,12 +89,22 @@ def _evaluation_lines(told: Evaluations) -> list[str]:
     return [*lines, *told.sentences, *([""] if told.sentences else [])]
 
 
+def _measure_lines(measured: Measured) -> list[str]:
+    if measured.rows.empty:
+        return []
+    table = measured.table.head(ROWS).to_markdown(index=False, disable_numparse=True)
+    figure = "![Measures of the sets against top-1](measures.png)"
+    return ["## Measures of the sets", "", MEASURES_ABOUT, "", *measured.sentences, "", figure, "", table, ""]
+
+
 def _write_tables(evidence: ReportData, folder: Path) -> list[Path]:
     tables = {"table": table_for_files(evidence.points), "trials": evidence.trials}
     if evidence.outcomes:
         tables["claims"] = claims_table(evidence.outcomes)
     if len(evidence.evaluations.rows):
         tables["evaluations"] = evidence.evaluations.rows
+    if len(evidence.measured.rows):
+        tables["measures"] = evidence.measured.rows
     written = []
     for name, table in tables.items():
         written += [folder / f"{name}.csv", folder / f"{name}.parquet"]
@@ -149,6 +162,7 @@ def _markdown(evidence: ReportData, command: str) -> str:
         "",
         *(["## What the papers say", "", claimed.to_markdown(index=False), ""] if len(claimed) else []),
         *_evaluation_lines(evidence.evaluations),
+        *_measure_lines(evidence.measured),
         *(f"- {sentence}" for sentence in evidence.open),
         *([""] if evidence.open else []),
         f"Made by `{command}`: {len(evidence.trials)} trials, {evidence.cost.sentence()} {versions()}.",

@@ -19,6 +19,7 @@ from orchestrator.claims.statistics import LAST_EPOCHS, SIGNIFICANCE, interval_n
 from orchestrator.planning.plan import Plan
 from orchestrator.reporting.evaluations import Evaluations, evaluations_of
 from orchestrator.reporting.formatting import varied_settings
+from orchestrator.reporting.measures import Measured, measures_of
 from orchestrator.reporting.tables import (
     BATCH_MEANS,
     DEVIATION_RULE,
@@ -88,6 +89,7 @@ class ReportData:
         notes: how to read the numbers, a sentence each.
         cost: so far.
         evaluations: what the networks predict.
+        measured: measures of the synthetic sets.
     """
 
     plan: Plan
@@ -101,6 +103,7 @@ class ReportData:
     notes: list[str]
     cost: Cost
     evaluations: Evaluations
+    measured: Measured
 
     @property
     def verdict(self) -> str:
@@ -159,6 +162,7 @@ def gather(plan: Plan, store: Store | None, models: Mapping[str, StoredModel]) -
         notes=_notes(plan, points, seeds, last_epochs),
         cost=_cost(plan, store, models),
         evaluations=evaluations_of(plan, store, trials) if store is not None else Evaluations(),
+        measured=measures_of(plan, store, trials) if store is not None else Measured(),
     )
 
 

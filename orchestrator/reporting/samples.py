@@ -30,11 +30,14 @@ def sample_classes(class_names: Sequence[str]) -> list[int]:
     return [round(place * (len(class_names) - 1) / max(1, count - 1)) for place in range(count)]
 
 
-def sample_strips(folder: Path, title: str) -> list[Strip]:
-    """A strip for each sample class of the data set in `folder`; fewer, or none, where it has no such images."""
+def sample_strips(folder: Path, title: str, labels: Sequence[int] = ()) -> list[Strip]:
+    """A strip for each of some classes of the data set in `folder`, or for its sample classes.
+
+    Fewer, or none, where it has no such images.
+    """
     try:
         manifest = read_manifest(folder)
-        found = first_images(folder, manifest, sample_classes(manifest.class_names), PER_CLASS)
+        found = first_images(folder, manifest, labels or sample_classes(manifest.class_names), PER_CLASS)
     except InputError:
         return []
     return [Strip(title, manifest.class_names[label], _uri(images)) for label, images in found.items() if images]

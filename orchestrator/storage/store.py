@@ -5,6 +5,7 @@ store/
   datasets/<fingerprint>/  Parquet shards and _manifest.json
   models/<fingerprint>/    weights.safetensors, model.json (spec, metrics by epoch), _manifest.json
   predictions/<fingerprint>/  predictions.parquet, prediction.json, _manifest.json
+  measures/<fingerprint>/  measures.json, _manifest.json
   partial/                 data sets being generated, cohorts being trained; `unfinished` says what is spent
   studies/<study>/<scale>/ tables and figures
   logs/                    what the processes of tasks that failed or still run have said
@@ -36,10 +37,11 @@ from datagen.storage.backend import PARTIAL
 from datagen.storage.object_store import Item
 from datagen.storage.store import DATASETS, REPAIR, DatasetStore
 from orchestrator.storage.unfinished import is_spent
+from trainables.evaluation.measure_spec import MeasureSpec
 from trainables.evaluation.prediction_spec import PredictionSpec
 from trainables.spec import TrainingSpec
 
-MODELS, PREDICTIONS = "models", "predictions"
+MODELS, PREDICTIONS, MEASURES = "models", "predictions", "measures"
 WEIGHTS = "weights.safetensors"
 MODEL = "model.json"
 STATUS_SECONDS = 10.0
@@ -91,7 +93,7 @@ class Store(DatasetStore):
 
     def folder(self, spec: Spec) -> Path:
         """Where the files of an artifact are on this machine, or will be; `open` brings them there."""
-        kind = {TrainingSpec: MODELS, PredictionSpec: PREDICTIONS}.get(type(spec))
+        kind = {TrainingSpec: MODELS, PredictionSpec: PREDICTIONS, MeasureSpec: MEASURES}.get(type(spec))
         return self.root / kind / spec.fingerprint if kind else super().folder(spec)
 
     def study_folder(self, study: str, scale: str) -> Path:
@@ -190,16 +192,19 @@ class Store(DatasetStore):
         self._backend.publish(aside, self._name(self.folder(spec)))
 
     def remove(self, spec: Spec) -> None:
-        """Removes an artifact, and of a training what its network has predicted, so that the next run makes it again.
+        """Removes an artifact, and of a training what its network has predicted and measured, to be made again.
 
         Raises:
             InputError: the artifact is real data, which is never removed.
         """
         super().remove(spec)
-        for path in (self.root / PREDICTIONS).glob("*/prediction.json") if isinstance(spec, TrainingSpec) else ():
-            with suppress(OSError, ValueError):
-                if json.loads(path.read_text(encoding="utf-8")).get("training") == spec.fingerprint:
-                    self._backend.remove(self._name(path.parent))
+        if not isinstance(spec, TrainingSpec):
+            return
+        for kind, file, key in ((PREDICTIONS, "prediction.json", "training"), (MEASURES, "measures.json", "encoder")):
+            for path in (self.root / kind).glob(f"*/{file}"):
+                with suppress(OSError, ValueError):
+                    if json.loads(path.read_text(encoding="utf-8")).get(key) == spec.fingerprint:
+                        self._backend.remove(self._name(path.parent))
 
     def read_model(self, spec: TrainingSpec) -> StoredModel:
         """Reads a published training's metrics.

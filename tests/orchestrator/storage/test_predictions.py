@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from datagen.datasets.virtual import TransformedDataset
+from orchestrator.execution.evaluation import predict_and_publish
 from orchestrator.execution.messages import ImagesDrawn
-from orchestrator.execution.prediction import predict_and_publish
 from orchestrator.storage.predictions import read_metrics, read_predictions
 from orchestrator.storage.store import Store
 from tests.conftest import CLASSES
