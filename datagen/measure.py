@@ -18,6 +18,7 @@ from datagen.core.command import errors_in_a_sentence
 from datagen.core.files import write_json
 from datagen.core.progress import ImageProgress
 from datagen.core.terminal import console_for_errors, console_for_output
+from datagen.measuring.clip_score import clip_scores
 from datagen.measuring.encoders import Encoder, Features, features_of, load_encoder
 from datagen.measuring.measures import NEAREST
 from datagen.measuring.summary import measured
@@ -31,13 +32,21 @@ _SAID = {"duplicates": "near-duplicates within", "leaks": "near-duplicates of th
 @click.argument("dataset", metavar="SET")
 @click.option("--encoder", type=click.Path(path_type=Path, file_okay=False), required=True, help="A training's folder.")
 @click.option("--against", metavar="SET", help="The set to compare with, usually the real images.")
+@click.option("--clip", type=click.Path(path_type=Path, file_okay=False), help="A CLIP model's folder, for CLIPScore.")
 @click.option("--nearest", default=NEAREST, show_default=True, type=click.IntRange(1, 1000), help="Neighbours.")
 @click.option("--similarity", default=0.99, show_default=True, type=click.FloatRange(0, 1), help="Of a duplicate.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write all numbers into this JSON file.")
 @click.option("--store", default="store", show_default=True, help="Folder, or s3://bucket/folder.")
 @errors_in_a_sentence
 def main(
-    dataset: str, encoder: Path, against: str | None, nearest: int, similarity: float, out: Path | None, store: str
+    dataset: str,
+    encoder: Path,
+    against: str | None,
+    clip: Path | None,
+    nearest: int,
+    similarity: float,
+    out: Path | None,
+    store: str,
 ) -> None:
     """Measures SET, a folder or the first digits of a fingerprint, in the features of an encoder.
 
@@ -48,6 +57,9 @@ def main(
     network = load_encoder(encoder)
     found = [_read(folder, network) for folder in folders]
     measures = measured(found, nearest, similarity)
+    if clip is not None:
+        with ImageProgress(console_for_errors(), "loading CLIP", folders[0].name) as progress:
+            measures["CLIPScore"] = float(clip_scores(folders[0], clip, progress).mean())
     console = console_for_output()
     console.print(_table(f"{folders[0]}, in the features of {network.name}", measures))
     for line in _duplicates(found, measures):

@@ -87,11 +87,16 @@ def plan_dataset(file: RecipeFile, spec: DerivedDataset, store: DatasetStore) ->
         shards=shards,
         hours=None if seconds is None else seconds * share / 3600,
         rate_from="no rate is known for this recipe" if spec.rate is None else str(spec.rate),
-        bytes=round(spec.images * _stored_pixels(spec) * BYTES_PER_PIXEL[spec.image_format]),
+        bytes=stored_bytes_of(spec),
         prompts=len({p for ps in getattr(spec, "prompts", ()) for p in ps}),
         missing=() if whole else tuple(dict.fromkeys(_missing(file, spec))),
         first=() if whole else first,
     )
+
+
+def stored_bytes_of(spec: DerivedDataset) -> int:
+    """What a set takes on the disk, about."""
+    return round(spec.images * _stored_pixels(spec) * BYTES_PER_PIXEL[spec.image_format])
 
 
 def _stored_pixels(spec: DerivedDataset) -> float:

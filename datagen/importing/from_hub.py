@@ -34,6 +34,7 @@ class HubSource:
         resize: pixels of the shorter side that larger pictures get; 0 leaves them.
         validation: the split of its validation images; "": the one that is called so.
         label: the column of labels; "": the one that is called so.
+        bytes: how much there is to fetch, about, for a plan; the hub is asked before it is fetched. 0: not known.
 
     Raises:
         InputError: a value is not allowed.
@@ -45,6 +46,7 @@ class HubSource:
     resize: int = 0
     validation: str = ""
     label: str = ""
+    bytes: int = 0
 
     def __post_init__(self) -> None:
         with said_of("The set of the hub"):
@@ -74,6 +76,7 @@ class HubSource:
 _SOURCE = (
     *(Setting(name, str) for name in ("name", "repository", "config", "validation", "label")),
     Setting("resize", int, Allowed(minimum=0, maximum=4096)),
+    Setting("bytes", int, Allowed(minimum=0)),
 )
 
 

@@ -37,6 +37,7 @@ _HINT_AND_RATE = (Setting("hint", str), Setting("rate", Rate | None))
 _DIFFUSION = (
     *(Setting("label", str), Setting("method", str, Allowed(choices=METHODS))),
     *(Setting("pipeline", Path), Setting("adapter", Path | None), Setting("hub", str), Setting("adapter_hub", str)),
+    Setting("hub_bytes", int, Allowed(minimum=0)),
     *(PROMPT_STYLE, Setting("prompts_file", Path | None), *_HINT_AND_RATE),
 )
 _IMPORTED = (
@@ -55,6 +56,7 @@ class DiffusionRecipe:
         method: "text_to_image", or one of `OracleDataset.method`.
         pipeline: folder of the pipeline, in the layout of `diffusers`, weights as safetensors.
         hub: where the hub has it, as OWNER/NAME or OWNER/NAME@REVISION; "": it does not.
+        hub_bytes: how much of pipeline and adapter there is to fetch, about, for a plan; 0: not known.
         hint: how to get it otherwise, a sentence.
         adapter: folder of a LoRA, if one is used.
         adapter_hub: where the hub has the LoRA.
@@ -70,6 +72,7 @@ class DiffusionRecipe:
     label: str
     pipeline: Path
     hub: str = ""
+    hub_bytes: int = 0
     hint: str = ""
     method: str = TEXT_TO_IMAGE
     adapter: Path | None = None

@@ -15,6 +15,7 @@ RECIPE = DiffusionRecipe(
     label="Stable Diffusion 1.4",
     pipeline=Path("models/stable-diffusion-v1-4"),
     hub="CompVis/stable-diffusion-v1-4",
+    hub_bytes=2_100_000_000,
     hint="Or give pipeline=DIR, with weights as safetensors.",
     prompt_style="c, d_c",
     # Eager, as the recipe draws: compiled, diffusers' own figure is 200.

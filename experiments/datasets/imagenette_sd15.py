@@ -14,6 +14,7 @@ RECIPE = replace(
     label="Stable Diffusion 1.5",
     pipeline=Path("models/stable-diffusion-v1-5"),
     hub="stable-diffusion-v1-5/stable-diffusion-v1-5",
+    hub_bytes=2_100_000_000,
     settings={**turbo.RECIPE.settings, "steps": 50, "guidance": 2.0},
 )
 

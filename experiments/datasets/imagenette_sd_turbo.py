@@ -19,6 +19,7 @@ RECIPE = DiffusionRecipe(
     label="SD Turbo",
     pipeline=Path("models/sd-turbo"),
     hub="stabilityai/sd-turbo",
+    hub_bytes=2_600_000_000,
     hint="Or give pipeline=DIR, with weights as safetensors.",
     prompt_style="c, d_c",
     rate=Rate(98, "an A100", "derived", "diffusers' figure for SD 1.5 in batches of 16, by pixels; not measured here"),

@@ -16,6 +16,7 @@ RECIPE = DiffusionRecipe(
     pipeline=Path("models/stable-diffusion-xl-base-1.0"),
     adapter=Path("models/lcm-lora-sdxl"),
     hub="stabilityai/stable-diffusion-xl-base-1.0",
+    hub_bytes=7_400_000_000,
     adapter_hub="latent-consistency/lcm-lora-sdxl",
     prompt_style="pet attributes",
     rate=Rate(9, "one GPU", "guess"),

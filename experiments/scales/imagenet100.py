@@ -18,7 +18,7 @@ SCALE = Scale(
     classes=tuple((image_class.name, image_class.wordnet_id) for image_class in IMAGENET100),
     images=Path("store/imported/imagenet100"),
     expected_images={"train": 126_689, "validation": 5_000},
-    hub=HubSource(name="imagenet100", repository="clane9/imagenet-100"),
+    hub=HubSource(name="imagenet100", repository="clane9/imagenet-100", bytes=8_100_000_000),
     import_hint=(
         "Or import them from the folders of ImageNet that hold the 100 classes: "
         "python -m datagen.import_images --name imagenet100 --train DIR --val DIR; or give images=DIR."

@@ -30,6 +30,7 @@ SCALE = Scale(
         repository="frgfm/imagenette",
         config="320px",
         resize=imagenette_sd_turbo.STORED_SIZE,
+        bytes=340_000_000,
     ),
     import_hint="Or give images=DIR, a set that is imported.",
     generators={"default": imagenette_sd_turbo.RECIPE, "sd15": imagenette_sd15.RECIPE},

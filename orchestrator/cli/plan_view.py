@@ -14,6 +14,7 @@ from datagen.datasets.spec import DatasetSpec, DerivedDataset, RealDataset
 from orchestrator.cli.progress import duration
 from orchestrator.planning.catalog import load_study, scale_names, study_names
 from orchestrator.planning.cost import CORE_OF_GPU
+from orchestrator.planning.downloads import sizes_words
 from orchestrator.planning.plan import Plan, Spec, stored_needs
 from orchestrator.provisions import GPU_CLASSES
 from orchestrator.recipes import recipe_names
@@ -125,6 +126,7 @@ def show_plan(plan: Plan, slots: int, console: Console) -> None:
         console.print(f"Missing: {sentence}", style="yellow")
     if plan.missing():
         console.print(_cost(plan, slots))
+        console.print(sizes_words(plan))
 
 
 def _prediction_rows(plan: Plan) -> list[tuple[str, str, str]]:

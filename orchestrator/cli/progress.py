@@ -164,7 +164,9 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as "1:05" or "2:03:10"."""
+    """Seconds as "1:05", "2:03:10" or, from 100 hours on, "9 days"."""
+    if seconds >= 360_000:
+        return f"{seconds / 86_400:,.0f} days"
     minutes, left = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{left:02d}" if hours else f"{minutes}:{left:02d}"

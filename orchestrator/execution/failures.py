@@ -11,6 +11,9 @@ from datagen.core.errors import InputError
 from orchestrator.execution.messages import FailureKind
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+TOO_SMALL = (
+    "the GPU's memory is too small (see what else is on it with nvidia-smi; accumulate=2 takes a batch in two parts)"
+)
 _MEMORY_TEXTS = ("CUDA out of memory", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED")
 _LOST_NAMES = frozenset(
     {
@@ -51,7 +54,7 @@ def understand(error: BaseException) -> tuple[FailureKind, str, str]:
         if hasattr(item, "parts_needed"):
             return FailureKind.MEMORY, str(item), ""
         if _is_memory(item):
-            return FailureKind.MEMORY, "the GPU's memory is too small", ""
+            return FailureKind.MEMORY, TOO_SMALL, ""
     for item in found:
         if (trial := getattr(item, "fingerprint_at_fault", "")) and not _is_lost(item):
             return FailureKind.ERROR, str(item), trial

@@ -7,10 +7,11 @@ from pathlib import Path
 from rich.console import Console
 
 from datagen.core.digests import NOT_THERE
-from datagen.datasets.spec import NOT_IMPORTED, DiffusionDataset, RealDataset
-from datagen.hub.downloading import Download, fetch_all
+from datagen.datasets.spec import NOT_IMPORTED, DerivedDataset, DiffusionDataset, RealDataset
+from datagen.hub.downloading import Download, fetch_all, size_words
 from datagen.hub.models import find_model
 from datagen.importing.from_hub import HubImport
+from datagen.plan import stored_bytes_of
 from datagen.recipes.recipe import DiffusionRecipe
 from orchestrator.planning.plan import Plan
 from trainables.spec import TrainingSpec
@@ -33,6 +34,19 @@ def lacks_images(plan: Plan) -> bool:
         isinstance(spec, RealDataset) and not spec.synthetic and spec.digest == NOT_IMPORTED
         for spec in plan.part.artifacts
     )
+
+
+def sizes_words(plan: Plan) -> str:
+    """What is to fetch and what will be drawn, in bytes, as far as recipes and scale say; "" if nothing is lacking."""
+    scale, models = plan.scale, models_to_fetch(plan)
+    drawing = [recipe for recipe in scale.generators.values() if isinstance(recipe, DiffusionRecipe)]
+    sizes = [recipe.hub_bytes for recipe in drawing if recipe.pipeline in models]
+    sizes += [scale.hub.bytes] if scale.hub is not None and lacks_images(plan) else []
+    parts = [f"about {size_words(sum(sizes))} to fetch"] if sum(sizes) else []
+    made = [spec for spec in plan.part.missing() if isinstance(spec, DerivedDataset)]
+    parts += [f"{size_words(sum(map(stored_bytes_of, made)))} of images to make"] if made else []
+    trainings = sum(isinstance(spec, TrainingSpec) for spec in plan.part.missing())
+    return f"Disk: {', '.join(parts)}, and weights of {trainings:,} trainings." if parts else ""
 
 
 def fetch_missing(plan: Plan, yes: bool, address: str | None, console: Console) -> bool:

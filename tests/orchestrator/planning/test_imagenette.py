@@ -77,6 +77,7 @@ def test_without_a_gpu_its_plan_says_so_and_gives_guesses_by_kind_of_card(
     assert "Estimated (no GPU here) for one card of 8 GB" in shown and f"for these {os.cpu_count()} cores" in shown
     for name in GPU_CLASSES:
         assert name in shown
+    assert "Disk: about 2.94 GB to fetch" in shown and "weights of 36 trainings" in shown
     assert "guesses" in shown and "workers:" not in shown
     assert "datagen.import_images --name imagenette --hub frgfm/imagenette --config 320px --resize 160" in shown
     assert "datagen.fetch stabilityai/sd-turbo" in shown
