@@ -15,11 +15,13 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
+EXPORT, EXPORTED_SHA = "refs/convert/parquet", "89abcdef0123456789abcdef0123456789abcdef"
+"""The branch with the hub's own Parquet files, which lie in `root/exports/OWNER/NAME`."""
 
 
 @dataclass
 class StandInHub:
-    """Serves `root/models/OWNER/NAME` and `root/datasets/OWNER/NAME`.
+    """Serves `root/models/OWNER/NAME`, `root/datasets/OWNER/NAME`, and exports of the latter.
 
     Attributes:
         root: of the repositories.
@@ -81,7 +83,8 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         if "/paths-info/" in path:
             wanted = json.loads(asked)["paths"] if asked.startswith(b"{") else parse_qs(asked.decode()).get("paths", [])
-            folder = self._repository(path.removeprefix("/api/").split("/paths-info/")[0])
+            repository, _, revision = path.removeprefix("/api/").partition("/paths-info/")
+            folder = self._repository(repository, revision)
             self._json([_entry(folder, folder / name) for name in wanted if folder and (folder / name).exists()])
         else:
             self._json({})
@@ -104,8 +107,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _describe(self, path: str) -> None:
         if "/tree/" in path:
-            folder = self._repository(path.split("/tree/")[0])
-            below = "/".join(path.split("/tree/")[1].split("/")[1:])
+            repository, _, rest = path.partition("/tree/")
+            revision, _, below = rest.partition("/")
+            folder = self._repository(repository, revision)
             top = (folder or Path()) / below
             if folder is None or not top.is_dir():
                 self._refuse(404, "EntryNotFound")
@@ -114,18 +118,18 @@ class _Handler(BaseHTTPRequestHandler):
             self._json([_entry(folder, path) for path in sorted(top.rglob("*") if whole else top.iterdir())])
             return
         repository, _, revision = path.partition("/revision/")
-        folder = self._repository(repository)
+        folder = self._repository(repository, revision)
         if folder is None:
             self._refuse(404)
             return
-        if revision not in ("", "main", SHA):
+        if revision not in ("", "main", SHA, EXPORT, EXPORTED_SHA):
             self._refuse(404, "RevisionNotFound")
             return
         name = "/".join(repository.split("/")[1:])
         self._json(
             {
                 "id": name,
-                "sha": SHA,
+                "sha": EXPORTED_SHA if revision in (EXPORT, EXPORTED_SHA) else SHA,
                 "private": False,
                 "gated": False,
                 "tags": [],
@@ -142,7 +146,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, path: str, body: bool) -> None:
         repository, _, rest = path.strip("/").partition("/resolve/")
         repository = repository if repository.startswith("datasets/") else f"models/{repository}"
-        folder, name = self._repository(repository), "/".join(rest.split("/")[1:])
+        revision, _, name = rest.partition("/")
+        folder = self._repository(repository, revision)
         if folder is None or not (folder / name).is_file():
             self._refuse(404, "EntryNotFound" if folder else "RepoNotFound")
             return
@@ -161,7 +166,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
         self.send_header("Accept-Ranges", "bytes")
         self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
-        self.send_header("X-Repo-Commit", SHA)
+        self.send_header("X-Repo-Commit", EXPORTED_SHA if revision == EXPORTED_SHA else SHA)
         self.send_header("Content-Type", "application/octet-stream")
         self.end_headers()
         if not body:
@@ -174,9 +179,9 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.wfile.write(part)
 
-    def _repository(self, path: str) -> Path | None:
+    def _repository(self, path: str, revision: str = "") -> Path | None:
         kind, *name = path.split("/")
-        folder = self._hub.root.joinpath(kind, *name)
+        folder = self._hub.root.joinpath("exports" if revision in (EXPORT, EXPORTED_SHA) else kind, *name)
         return folder if kind in ("models", "datasets") and len(name) == 2 and folder.is_dir() else None
 
     def _json(self, values: Any) -> None:

@@ -10,7 +10,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ class HubImages:
         bytes: of all its splits' files.
         columns: of images and of labels.
         names: of the classes by number; none where labels are names.
-        exported: whether the hub's own Parquet files are read in place of a script.
+        exported: whether the repository is the hub's own export, read in place of a script.
     """
 
     repository: Repository
@@ -67,11 +67,7 @@ class HubImages:
     def origin(self) -> dict[str, str]:
         """What a manifest says of where its images come from."""
         about = self.repository
-        known = {
-            "hub": about.reference.name,
-            "config": self.config,
-            "revision": EXPORT if self.exported else about.commit,
-        }
+        known = {"hub": about.reference.name, "config": self.config, "revision": about.commit}
         return {**known, "licence": about.licence}
 
 
@@ -102,8 +98,12 @@ def find_images(
             f"(hf download {reference.name} --repo-type dataset --local-dir DIR) and import the folder: --train DIR."
         )
     repository = look(reference, "dataset")
+    exported = f"{reference.name.split('/')[1]}.py" in repository.files
+    if exported:
+        licence = repository.licence
+        repository = replace(look(Reference(reference.name, EXPORT), "dataset"), licence=licence)
     with refusals_in_a_sentence(reference, "dataset"):
-        builder, exported = _builder(repository, config)
+        builder = _builder(repository, config, exported)
         there = list(builder.config.data_files or ())
         chosen = _chosen_splits(there, splits, reference)
         files = [str(file) for split in chosen.values() for file in builder.config.data_files[split]]
@@ -128,17 +128,16 @@ def find_images(
     )
 
 
-def _builder(repository: Repository, config: str) -> tuple[Any, bool]:
-    """The builder of `datasets`, and whether it reads the hub's export."""
+def _builder(repository: Repository, config: str, exported: bool) -> Any:
+    """The builder of `datasets`; the hub's export has a folder for each configuration."""
     import datasets
 
     _set_up(datasets)
     name = repository.reference.name
-    if f"{name.split('/')[1]}.py" in repository.files:
-        folder = config or "default"
-        return datasets.load_dataset_builder(name, data_dir=folder, revision=EXPORT), True
+    if exported:
+        return datasets.load_dataset_builder(name, data_dir=config or "default", revision=repository.commit)
     try:
-        return datasets.load_dataset_builder(name, name=config or None, revision=repository.commit), False
+        return datasets.load_dataset_builder(name, name=config or None, revision=repository.commit)
     except ValueError as error:
         if "BuilderConfig" in str(error) or "Config name" in str(error):
             raise InputError(f"{name} has other configurations than {config or 'a default'}: {error}") from error
@@ -208,7 +207,7 @@ def stream_images(images: HubImages, folder: Path, console: Console) -> dict[str
             done[ours].mkdir(exist_ok=True)
             if _state(done[ours]).get("whole"):
                 continue
-            builder = builder or _builder(images.repository, images.config)[0]
+            builder = builder or _builder(images.repository, images.config, images.exported)
             with ImageProgress(console, f"asking the hub for {reference}", f"{reference.name}, {ours}") as progress:
                 for rows in _stream_split(builder.as_streaming_dataset(split=theirs), images, done[ours]):
                     progress(rows, max(rows, images.counts.get(ours, 0)))

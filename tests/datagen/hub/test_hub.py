@@ -24,7 +24,7 @@ from datagen.hub.repository import Reference, Repository, look, refusals_in_a_se
 from datagen.recipes.class_lists import IMAGENETTE, OXFORD_PETS
 from tests.conftest import ROOT
 from tests.hub_repositories import save_images, save_pipeline
-from tests.stand_in_hub import SHA, StandInHub, stand_in_hub
+from tests.stand_in_hub import EXPORTED_SHA, SHA, StandInHub, stand_in_hub
 
 WORDNET_IDS = [item.wordnet_id for item in reversed(IMAGENETTE)]
 """As a hub may have them: in an order that is not ours."""
@@ -220,6 +220,35 @@ streaming.stream_images(images, Path({place!r}), Console(quiet=True))
         assert rows_of(one) == rows_of(other)
     again = {file.name: file.stat().st_mtime_ns for file in broken.glob("*/train/part-*.parquet")}
     assert all(again[name] == changed for name, changed in kept.items()), "what had come was kept"
+
+
+def test_of_a_set_that_is_a_script_the_hubs_own_files_are_read_and_the_script_never_run(
+    hub: StandInHub, tmp_path: Path
+) -> None:
+    script = hub.root / "datasets/owner/scripted"
+    script.mkdir(parents=True)
+    (script / "scripted.py").write_text("raise SystemExit('this was run')")
+    save_images(tmp_path / "made", "320px", WORDNET_IDS, {"train": 2, "validation": 1})
+    for split in ("train", "validation"):
+        place = hub.root / "exports/owner/scripted/320px" / split
+        place.mkdir(parents=True)
+        next((tmp_path / "made/320px").glob(f"{split}-*")).rename(place / "0000.parquet")
+    hub.cards["owner/scripted"] = {"license": "mit"}
+    done = by_command(
+        hub,
+        f"""
+from pathlib import Path
+from rich.console import Console
+from datagen.hub.images import *
+images = find_images(Reference.parse("owner/scripted"), "320px")
+stream_images(images, Path({str(tmp_path / "out")!r}), Console(quiet=True))
+print(images.origin, images.bytes > 0)
+""",
+    )
+    assert f"'revision': '{EXPORTED_SHA}', 'licence': 'mit'}} True" in done.stdout, done.stderr
+    (place,) = (tmp_path / "out").iterdir()
+    assert Counter(label for label, _ in rows_of(place / "train")) == dict.fromkeys(WORDNET_IDS, 2)
+    assert len(rows_of(place / "validation")) == 10
 
 
 @pytest.mark.parametrize(
