@@ -8,13 +8,14 @@ import json
 import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
 
+from datagen.core.command import in_this_shell
 from datagen.core.device import choose
 from datagen.core.errors import InputError
 from datagen.core.files import write_json
@@ -22,7 +23,7 @@ from datagen.core.identity import fingerprint_of
 from datagen.core.ray_session import cluster_address, prepare
 from orchestrator.claims.statistics import LAST_EPOCHS
 from orchestrator.cli.options import Options
-from orchestrator.cli.progress import Progress
+from orchestrator.cli.progress import Progress, duration
 from orchestrator.cli.status import StatusFile
 from orchestrator.planning.calibration import note_speed
 from orchestrator.planning.plan import Plan
@@ -53,6 +54,7 @@ class StudyRun:
         command: the command to repeat it with; None if it was started from Python.
         console: where the user is told.
         outcome: of the work, once there was any.
+        began: when, by the monotonic clock.
     """
 
     plan: Plan
@@ -61,6 +63,7 @@ class StudyRun:
     command: str | None
     console: Console
     outcome: Outcome | None = None
+    began: float = field(default_factory=time.monotonic)
 
     @property
     def has_work(self) -> bool:
@@ -133,7 +136,7 @@ def _announce(run: StudyRun) -> None:
     run.console.print(Text.assemble((part.study.name, "bold"), counts))
     for sentence in part.repetitions:
         run.console.print(sentence, style="yellow")
-    run.console.print(f"MLflow: {ui_command(tracking_uri(run.store))}", soft_wrap=True)
+    run.console.print(f"MLflow: {in_this_shell(ui_command(tracking_uri(run.store)))}", soft_wrap=True)
 
 
 def _is_recorded(run: StudyRun) -> bool:
@@ -247,8 +250,10 @@ def _show_failures(run: StudyRun) -> None:
 
 
 def _show_places(run: StudyRun, report: Report) -> None:
-    folder = report.files[0].parent
-    run.console.print(f"\nReport: {report.files[0]}\nFigure: {folder / 'figure.png'}", soft_wrap=True)
+    page = next((path for path in report.files if path.suffix == ".html"), report.files[0])
+    run.console.print(f"\nReport: {page}\nFigure: {page.with_name('figure.png')}", soft_wrap=True)
+    if run.outcome is not None:
+        run.console.print(f"Time: {duration(time.monotonic() - run.began)}")
     if run.store.location != str(run.store.root):
         run.console.print(f"Both are kept in {run.store.location} too.", soft_wrap=True)
 
@@ -270,5 +275,5 @@ def _conclude(run: StudyRun) -> int:
         console.print(text.append(" The same command makes them."))
         return SOME_FAILED
     if run.command and _is_complete(run) and not any(spec.seed for spec in run.plan.trials):
-        console.print(f"Next: {run.command} --seeds 3    for the spread over seeds", soft_wrap=True)
+        console.print(f"Next: {in_this_shell(run.command)} --seeds 3    for the spread over seeds", soft_wrap=True)
     return DONE

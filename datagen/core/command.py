@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -58,6 +59,19 @@ def errors_in_a_sentence(command: Callable[Parameters, Result]) -> Callable[Para
             sys.exit(code)
 
     return guarded
+
+
+def in_this_shell(command: str) -> str:
+    """A command with the path of its program, where the shell would find none or another.
+
+    So it is after `make`, which activates no environment.
+    """
+    program, _, rest = command.partition(" ")
+    own, found = Path(sys.executable).with_name(program), shutil.which(program)
+    if not own.exists() or (found and Path(found).parent.resolve() == own.parent.resolve()):
+        return command
+    from_here = os.path.relpath(own)
+    return f"{shlex.quote(str(own) if from_here.startswith('..') else from_here)} {rest}".strip()
 
 
 def command_line(module: str) -> str:

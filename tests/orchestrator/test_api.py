@@ -61,6 +61,8 @@ def test_five_lines_plan_run_and_hold_the_results(tmp_path: Path, capsys: pytest
     (row,) = table[table["status"] == "done"].to_dict("records")
     assert (row["direction"], row["epochs"]) == ("real", 1)
     assert 0 < row["top1_mean"] <= 100
-    report = store / "studies" / "layer_importance" / "pocket" / "report.md"
+    report = store / "studies" / "layer_importance" / "pocket" / "report.html"
     assert str(report) in told
-    assert "Settings given in place of the study's and the scale's own: epochs=1" in report.read_text(encoding="utf-8")
+    assert "Settings given in place of the study's and the scale's own: epochs=1" in report.with_suffix(
+        ".md"
+    ).read_text(encoding="utf-8")

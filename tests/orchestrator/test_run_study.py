@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from datagen.core.command import in_this_shell
 from datagen.core.terminal import plain_console
 from orchestrator import run_study as module
 from orchestrator.cli.options import Options
@@ -56,9 +57,9 @@ def test_a_done_study_is_reported_with_the_settings_given_and_the_next_command(s
     publish(store, planned(store).trials)
     code, told = ran(without_data_sets(planned(store)), store)
     assert code == DONE
-    assert f"Next: {COMMAND} --seeds 3" in told
+    assert f"Next: {in_this_shell(COMMAND)} --seeds 3" in told
     report = store.study_folder("layer_importance", "pocket") / "report.md"
-    assert f"Report: {report}\n" in told
+    assert f"Report: {report.with_suffix('.html')}\n" in told
     shown = shlex.split(next(line for line in told.splitlines() if line.startswith("MLflow: ")))
     assert shown[-1] == f"sqlite:///{store.root / 'mlflow.db'}"
     page = report.read_text(encoding="utf-8")

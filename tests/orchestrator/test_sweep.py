@@ -96,10 +96,12 @@ def refused_in_a_process(*arguments: str) -> str:
 def test_addresses_come_first_and_results_last(first_run: tuple[Path, str]) -> None:
     lines = first_run[1].splitlines()
     assert f"{TRIALS} trials, {TRIALS} to run" in lines[0]
-    assert lines[1].startswith("MLflow: mlflow ui --backend-store-uri sqlite:///")
+    assert re.match(r"MLflow: (\S*/)?mlflow ui --backend-store-uri sqlite:///", lines[1])
     assert any(line.startswith("Ray dashboard: http://127.0.0.1:") for line in lines[:5])
-    assert any("Trained on real images:" in line for line in lines[-6:])
-    assert any(line.startswith("Figure: ") for line in lines[-4:])
+    assert any("Trained on real images:" in line for line in lines[-7:])
+    assert any(line.startswith("Figure: ") for line in lines[-5:])
+    assert any(re.fullmatch(r"Report: .+/report\.html", line) for line in lines[-6:])
+    assert any(re.fullmatch(r"Time: \d+:\d\d", line) for line in lines[-4:])
 
 
 def test_progress_is_told_epoch_by_epoch_in_plain_lines(first_run: tuple[Path, str]) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from datagen.core.command import command_line, errors_in_a_sentence
+from datagen.core.command import command_line, errors_in_a_sentence, in_this_shell
 from datagen.core.errors import InputError, UnfinishedError
 from datagen.core.terminal import plain_console
 from tests.conftest import ROOT
@@ -150,3 +150,23 @@ def test_a_terminal_gets_what_it_can_show(environment: dict[str, str], shown: by
     done = spoken(tmp_path, "{0}", **environment)
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.splitlines()[-1] == shown
+
+
+def test_a_command_that_is_shown_runs_in_the_shell_that_it_is_shown_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, other = tmp_path / "env" / "bin", tmp_path / "other"
+    for folder in (own, other):
+        folder.mkdir(parents=True)
+        (folder / "python").touch(mode=0o755)
+    (own / "mlflow").touch(mode=0o755)
+    monkeypatch.setattr(sys, "executable", str(own / "python"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(own))
+    assert in_this_shell("mlflow ui") == "mlflow ui"
+    monkeypatch.setenv("PATH", str(other))
+    assert in_this_shell("mlflow ui") == "env/bin/mlflow ui"
+    assert in_this_shell("python -m x y") == "env/bin/python -m x y", "another Python is not ours"
+    assert in_this_shell("ray status") == "ray status", "what is not beside ours is left to the shell"
+    monkeypatch.chdir("/")
+    assert in_this_shell("mlflow ui").endswith("env/bin/mlflow ui")
