@@ -21,6 +21,7 @@ from datagen.datasets.spec import GeneratedDataset
 from orchestrator.execution import worker
 from orchestrator.execution.cluster import Resources
 from orchestrator.execution.cohort import train_and_publish
+from orchestrator.execution.failures import TOO_SMALL
 from orchestrator.execution.logs import logs_of
 from orchestrator.execution.messages import FailureKind
 from orchestrator.execution.tune import Cluster, Outcome, join_cluster, run_plan
@@ -152,7 +153,7 @@ def test_a_cohort_too_large_for_the_gpu_goes_on_in_halves_from_its_checkpoint(
     store, outcome, log, members = halved
     # The fifth has failed in the first epoch: four are too many, two halves are not.
     assert [split.title for split in outcome.splits] == ["the cohort"]
-    assert log.lines == ["split: the GPU's memory is too small"]
+    assert log.lines == [f"split: {TOO_SMALL}"]
     assert log.epochs.count(1) == 1  # The halves have not repeated it.
     assert log.epochs.count(3) == 2
     source = load_file(store.read_model(members[0].source).weights)  # type: ignore[arg-type]
