@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from datagen.core.errors import InputError
-from datagen.core.wording import listed
+from datagen.core.wording import as_utf8, listed
 
 IMAGE_COLUMNS = ("image", "img", "jpg", "png", "webp")
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "fine_label", "coarse_label", "category", "wnid", "cls")
@@ -29,6 +30,22 @@ def label_column(wanted: str, there: Sequence[str], where: str) -> str:
         InputError: it is not there, or which it is cannot be told.
     """
     return _column(wanted, there, LABEL_COLUMNS, where, "labels", "--label-column")
+
+
+def class_name(value: Any, names: Sequence[str], where: str) -> str:
+    """What a label means: a name as it is, a number by the names of the classes.
+
+    Raises:
+        InputError: nothing explains it.
+    """
+    if isinstance(value, str) and value:
+        return as_utf8(value)
+    if isinstance(value, int) and 0 <= value < len(names):
+        return names[value]
+    raise InputError(
+        f"{where} has the label {value!r}, which nothing explains: it has {len(names)} names of classes. Repair it, or "
+        "give --label-names FILE."
+    )
 
 
 def _column(wanted: str, there: Sequence[str], usual: Sequence[str], where: str, what: str, option: str) -> str:

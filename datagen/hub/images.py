@@ -22,7 +22,7 @@ from datagen.core.errors import InputError
 from datagen.core.files import write_json, written_whole
 from datagen.core.progress import ImageProgress
 from datagen.core.wording import as_utf8, listed
-from datagen.datasets.columns import image_column, label_column
+from datagen.datasets.columns import class_name, image_column, label_column
 from datagen.hub.downloading import check_room
 from datagen.hub.repository import Reference, Repository, look, refusals_in_a_sentence
 
@@ -223,14 +223,14 @@ def _stream_split(stream: Any, images: HubImages, folder: Path) -> Iterator[int]
     for file in folder.glob("part-*.parquet"):
         if int(file.stem.removeprefix("part-")) >= files:  # Written, but the place behind it was not noted.
             file.unlink()
-    image, label = images.columns
+    (image, label), where = images.columns, str(images.repository.reference)
     stream = stream.select_columns([image, label]).cast_column(image, datasets.Image(decode=False))
     if state:
         stream.load_state_dict(state["stream"])
     yield rows
     for batch in stream.iter(batch_size=ROWS_AT_ONCE):
         encoded = [_bytes(value) for value in batch[image]]
-        names = [_class_name(value, images) for value in batch[label]]
+        names = [class_name(value, images.names, where) for value in batch[label]]
         table = pa.table({IMAGE: pa.array(encoded, pa.large_binary()), LABEL: pa.array(names, pa.string())})
         with written_whole(folder / f"part-{files:06d}.parquet") as aside:
             pq.write_table(table, aside, compression="none")
@@ -260,14 +260,3 @@ def _bytes(value: Any) -> bytes | None:
 
     with xopen(value["path"], "rb") as file:
         return bytes(file.read())
-
-
-def _class_name(value: Any, images: HubImages) -> str:
-    if isinstance(value, str) and value:
-        return as_utf8(value)
-    if isinstance(value, int) and 0 <= value < len(images.names):
-        return images.names[value]
-    raise InputError(
-        f"{images.repository.reference} has the label {value!r}, which nothing explains: it has {len(images.names)} "
-        "names of classes. Give --label-names FILE, a class a line from 0 on."
-    )

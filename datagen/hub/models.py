@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Iterable
@@ -162,15 +161,6 @@ def _fetch(model: Model, console: Console) -> None:
     write_json(aside / NOTE, {**about, "sha256": {file: file_sha256(aside / file) for file in model.files}})
     shutil.rmtree(aside / ".cache", ignore_errors=True)
     aside.rename(folder)
-
-
-def origin(folder: Path) -> dict[str, str]:
-    """Which repository of the hub a folder was fetched from: "hub", "revision", "licence"; nothing if it was not."""
-    try:
-        note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
-        return {key: str(note[key]) for key in ("hub", "revision", "licence")}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
 
 
 def _size(path: Path) -> int:

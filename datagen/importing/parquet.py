@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from datagen.core.errors import InputError
 from datagen.core.wording import as_utf8, listed
-from datagen.datasets.columns import image_column, label_column
+from datagen.datasets.columns import class_name, image_column, label_column
 from datagen.recipes.class_lists import ImageClass, named_folders
 
 
@@ -68,20 +68,10 @@ class ParquetImages:
     @cached_property
     def _rows(self) -> list[tuple[str, int, str]]:
         return [
-            (file, row, self._name(value, file))
+            (file, row, class_name(value, self.names, str(self.folder / file)))
             for file in self.files
             for row, value in enumerate(_column(self.folder / file, self.label))
         ]
-
-    def _name(self, value: Any, file: str) -> str:
-        if isinstance(value, str) and value:
-            return as_utf8(value)
-        if isinstance(value, int) and 0 <= value < len(self.names):
-            return self.names[value]
-        raise InputError(
-            f"{self.folder / file} has the label {value!r}, which nothing explains: it has {len(self.names)} names of "
-            "classes. Repair it, or give --label-names FILE."
-        )
 
 
 def parquet_images(path: Path, image: str = "", label: str = "", names: Sequence[str] = ()) -> ParquetImages:
